@@ -1,0 +1,1 @@
+"""The contracts every stage meets on: schemas, published files, run paths, fingerprints, questions."""

@@ -1,0 +1,117 @@
+"""What can go wrong, as exit codes.
+
+0 done, 2 bad configuration, 3 refuses to resume, 4 bad input, 5 corrupt or foreign artefact, 6 no training rows,
+7 training diverged, 8 not enough memory, 74 I/O error, 75 try again, 130/143 interrupted. A launcher retries 75 only.
+"""
+
+import errno
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+
+class PipelineError(ValueError):
+    """Something the user can fix. The message names what was found, what was expected and the next command."""
+
+    exit_code = 1
+
+
+class ConfigError(PipelineError):
+    """A setting, a name or the environment is wrong."""
+
+    exit_code = 2
+
+
+class FingerprintMismatch(PipelineError):
+    """An artefact was made with other settings; mixing is refused."""
+
+    exit_code = 3
+
+
+class BadInput(PipelineError):
+    """More input rows are unusable than the limit allows."""
+
+    exit_code = 4
+
+
+class CorruptArtifact(PipelineError):
+    """A file of a run is damaged, missing or foreign."""
+
+    exit_code = 5
+
+
+class NoTrainingRows(PipelineError):
+    """The filter kept nothing: the paper's "failed to converge"."""
+
+    exit_code = 6
+
+
+class TrainingDiverged(PipelineError):
+    """Training produced something that must not be published."""
+
+    exit_code = 7
+
+
+class NotEnoughMemory(PipelineError):
+    """The model, its cache or its optimiser do not fit."""
+
+    exit_code = 8
+
+
+class TryAgain(PipelineError):
+    """Held by somebody else, or an engine died; the same command may succeed."""
+
+    exit_code = 75
+
+
+class Interrupted(BaseException):
+    """SIGINT or SIGTERM. Not an Exception, so no handler of a library can swallow it."""
+
+    def __init__(self, signum: int):
+        super().__init__(signal.Signals(signum).name)
+        self.exit_code = 128 + signum
+
+
+def stage_main(main: Callable[[list[str]], None]) -> NoReturn:
+    """Run a stage's `main(argv)` and exit with the code of what happened; messages go to stderr, one paragraph."""
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signum, _interrupt)
+    try:
+        main(sys.argv[1:])
+    except PipelineError as error:
+        _exit(error.exit_code, str(error))
+    except Interrupted as interruption:
+        _exit(interruption.exit_code, f"{interruption}: stopped; run the same command again to go on.")
+    except OSError as error:
+        _exit(74, describe_os_error(error))
+    except MemoryError:
+        _exit(8, "This process ran out of memory: lower the shard or batch size, or use a smaller model.")
+    sys.exit(0)
+
+
+def describe_os_error(error: OSError) -> str:
+    """One sentence with the path, the reason, and the bytes that are free where it happened."""
+    path = Path(os.fspath(error.filename)) if isinstance(error.filename, str | os.PathLike) else Path.cwd()
+    folder = next(p for p in (path, *path.absolute().parents) if p.is_dir())
+    free = shutil.disk_usage(folder).free
+    hint = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "mend the cause"
+    return (
+        f"{path}: {error.strerror or error} (errno {error.errno}, {free:,} bytes free in {folder}); nothing published "
+        f"was damaged: {hint}, then run the same command again."
+    )
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> None:
+    signal.signal(signum, signal.SIG_DFL)  # a second signal ends the process at once
+    raise Interrupted(signum)
+
+
+def _exit(code: int, message: str) -> NoReturn:
+    print(f"error: {message}", file=sys.stderr, flush=True)
+    sys.stdout.flush()
+    sys.exit(code)

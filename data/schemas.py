@@ -1,0 +1,86 @@
+"""The tables between the stages. Every field is required; texts are raw, normalisation lives in the reward.
+
+A row's key is what its table lists first: question_id, then init_index j in [0, N_init), then corr_index k in
+[0, N_corr) (Algorithm 1 of arXiv 2503.08681: y1_ij and y2_ijk; a correction belongs to its own j).
+"""
+
+import pyarrow as pa
+
+VERSION = 1
+
+SPLITS = ("train", "validation", "test")
+
+MESSAGES = pa.list_(pa.struct([pa.field("role", pa.string(), False), pa.field("content", pa.string(), False)]))
+TOKENS = pa.list_(pa.field("element", pa.int32(), False))
+
+
+def _schema(*fields: tuple[str, pa.DataType]) -> pa.Schema:
+    return pa.schema([pa.field(name, kind, nullable=False) for name, kind in fields])
+
+
+QUESTIONS = _schema(
+    ("question_id", pa.string()),
+    ("question", pa.string()),
+    ("answers", pa.list_(pa.field("element", pa.string(), False))),  # gold aliases, any one of them is right
+    ("split", pa.string()),
+    ("source", pa.string()),
+)
+
+_SAMPLE = (
+    ("prompt", MESSAGES),
+    ("prompt_token_ids", TOKENS),
+    ("text", pa.string()),  # special tokens left out
+    ("token_ids", TOKENS),  # as sampled, the stop token included
+    ("finish_reason", pa.string()),  # "stop" or "length"
+    ("seed", pa.int64()),
+    ("cumulative_logprob", pa.float32()),  # NaN where the engine does not give it
+)
+
+INITIAL_ANSWERS = _schema(("question_id", pa.string()), ("init_index", pa.int32()), *_SAMPLE)
+
+CORRECTIONS = _schema(
+    ("question_id", pa.string()),
+    ("init_index", pa.int32()),
+    ("corr_index", pa.int32()),
+    ("initial_answer", pa.string()),
+    *_SAMPLE,
+)
+
+# `trajectories` adds initial_<reward> and correction_<reward> for every reward computed: see `trajectories()`.
+_TRAJECTORY = (
+    ("question_id", pa.string()),
+    ("init_index", pa.int32()),
+    ("corr_index", pa.int32()),
+    ("split", pa.string()),
+    ("question", pa.string()),
+    ("answers", pa.list_(pa.field("element", pa.string(), False))),
+    ("initial_answer", pa.string()),
+    ("correction", pa.string()),
+    ("initial_reward", pa.float32()),  # the chosen reward, r(y1)
+    ("correction_reward", pa.float32()),  # r(y2)
+    ("transition", pa.string()),  # i->c, c->i, c->c, i->i
+    ("kept", pa.bool_()),
+    ("reason", pa.string()),
+    ("flags", pa.list_(pa.field("element", pa.string(), False))),
+    ("initial_finish_reason", pa.string()),
+    ("correction_finish_reason", pa.string()),
+    ("initial_num_tokens", pa.int32()),
+    ("correction_num_tokens", pa.int32()),
+)
+
+
+def trajectories(rewards: list[str]) -> pa.Schema:
+    """The trajectories schema with a pair of float32 columns for every reward in `rewards`."""
+    names = [f"{side}_{reward}" for reward in rewards for side in ("initial", "correction")]
+    return _schema(*_TRAJECTORY, *((name, pa.float32()) for name in names))
+
+
+SFT = _schema(
+    ("question_id", pa.string()),
+    ("init_index", pa.int32()),
+    ("corr_index", pa.int32()),
+    ("prompt", MESSAGES),
+    ("completion", MESSAGES),
+    ("input_ids", TOKENS),  # prompt_token_ids + token_ids of the correction, as sampled
+    ("completion_mask", pa.list_(pa.field("element", pa.int8(), False))),  # 0 on the prompt, 1 on the completion
+)

@@ -1,0 +1,175 @@
+"""Parquet shards that verify themselves, and the manifest that sums a stage up.
+
+A shard's footer holds a JSON header: what it is, which rows it covers, what it was made from, and the sha256 of the
+whole file taken with that field zeroed. So every bit of the file is covered, before any manifest exists.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from data.errors import CorruptArtifact, FingerprintMismatch
+from data.fingerprint import canonical_json, digest, digest_bytes
+from data.publish import publish
+from data.schemas import VERSION
+
+HEADER = b"stasc"
+UNSET = "0" * 64
+MANIFEST = "_MANIFEST.json"
+
+
+def shard_name(split: str, index: int, count: int) -> str:
+    """train-00003-of-00008.parquet"""
+    return f"{split}-{index:05d}-of-{count:05d}.parquet"
+
+
+def encode_shard(table: pa.Table, schema: pa.Schema, header: dict[str, Any]) -> bytes:
+    """The bytes of a shard: zstd, page checksums, explicit schema, and `header` with rows and sha256 added."""
+    header = header | {"schema_version": VERSION, "rows": table.num_rows, "sha256": UNSET}
+    sink = pa.BufferOutputStream()
+    with pq.ParquetWriter(sink, schema, compression="zstd", write_page_checksum=True) as writer:
+        writer.write_table(table.cast(schema))
+        writer.add_key_value_metadata({HEADER: canonical_json(header)})
+    content = sink.getvalue().to_pybytes()
+    start, end = _slot(content)
+    assert content[start:end].decode() == UNSET, f"a header must not hold another sha256 field: {header}"
+    return content[:start] + digest_bytes(content).encode() + content[end:]
+
+
+def write_shard(path: Path, table: pa.Table, schema: pa.Schema, header: dict[str, Any]) -> bool:
+    """Publish a shard; False when another writer was first: read_shard(path) then gives the one that counts."""
+    return publish(path, encode_shard(table, schema, header))
+
+
+def read_shard(path: Path, schema: pa.Schema | None = None) -> tuple[pa.Table, dict[str, Any]]:
+    """A shard's table and header. CorruptArtifact unless every bit is as written and the schema is `schema`."""
+    return decode_shard(read_bytes(path), path, schema)
+
+
+def decode_shard(content: bytes, path: Path, schema: pa.Schema | None) -> tuple[pa.Table, dict[str, Any]]:
+    """The table and header in a shard's bytes, after the checks of read_shard; `path` is for messages."""
+    start, end = _slot(content)
+    if digest_bytes(content[:start] + UNSET.encode() + content[end:]).encode() != content[start:end]:
+        raise corrupt(path, "its bytes do not match the sha256 in its footer")
+    file = pq.ParquetFile(pa.BufferReader(content))
+    header = json.loads(file.metadata.metadata[HEADER])
+    if header["schema_version"] > VERSION:
+        raise FingerprintMismatch(
+            f"{path} has schema version {header['schema_version']}, this code reads up to {VERSION}: update the code"
+        )
+    table = file.read().replace_schema_metadata(None)
+    if schema is not None and not table.schema.equals(schema):
+        raise corrupt(path, f"its columns are {table.schema.names}, expected {schema.names}")
+    return table, header
+
+
+def read_bytes(path: Path) -> bytes:
+    """A file of the run; CorruptArtifact when it is not there."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise corrupt(path, "it is missing") from None
+
+
+def corrupt(path: Path, why: str) -> CorruptArtifact:
+    """The error for a file that cannot be trusted, with the way out of it."""
+    return CorruptArtifact(
+        f"{path} cannot be used: {why}. Move it away (keep it if you want to know why) and run the same command "
+        "again: what is missing is made anew, and everything that was made from it"
+    )
+
+
+def _slot(content: bytes) -> tuple[int, int]:
+    """Where the hash of a shard stands: last in the file, since the footer's key-value metadata is."""
+    start = content.rfind(b'"sha256":"') + len('"sha256":"')
+    return start, start + 64
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A stage's summary, written last. planned = written + quarantined, always.
+
+    settings, parents: see data.fingerprint. shards: {file: {rows, bytes, sha256}}. reused: {split: {folder, digest}},
+    splits whose shards are those of another stage folder (fixed initialisation), by reference.
+    """
+
+    stage: str
+    iteration: int
+    settings: dict[str, Any]
+    parents: dict[str, str]
+    planned: int
+    written: int
+    quarantined: int
+    shards: dict[str, dict[str, Any]]
+    reused: dict[str, dict[str, str]] = field(default_factory=dict)
+    extra: dict[str, Any] = field(default_factory=dict)
+    schema_version: int = VERSION
+
+    @property
+    def digest(self) -> str:
+        """What a child names as its parent."""
+        return digest(asdict(self))
+
+    def write(self, folder: Path) -> None:
+        assert self.planned == self.written + self.quarantined, f"{folder}: rows do not add up: {self}"
+        content = json.dumps(asdict(self) | {"digest": self.digest}, indent=1, sort_keys=True, ensure_ascii=False)
+        publish(folder / MANIFEST, content.encode() + b"\n", replace=True)
+
+
+def read_manifest(folder: Path) -> Manifest | None:
+    """The manifest of a stage folder, None where the stage has not finished. A damaged or edited one is refused."""
+    path = folder / MANIFEST
+    if not path.exists():
+        return None
+    try:
+        values = json.loads(read_bytes(path))
+        if values.get("schema_version", 0) > VERSION:
+            raise FingerprintMismatch(
+                f"{path} has schema version {values['schema_version']}, this code reads up to {VERSION}: update the code"
+            )
+        stated = values.pop("digest")
+        manifest = Manifest(**values)
+    except FingerprintMismatch:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise corrupt(path, f"it is not a manifest ({error})") from error
+    if manifest.digest != stated:
+        raise corrupt(path, "it was edited: its content does not match its digest")
+    return manifest
+
+
+def required_manifest(folder: Path, made_by: str) -> Manifest:
+    """The manifest of a stage that must have finished; `made_by` is the command that makes it."""
+    manifest = read_manifest(folder)
+    if manifest is None:
+        raise CorruptArtifact(f"{folder / MANIFEST} is missing: run `{made_by}` first")
+    return manifest
+
+
+def describe_shard(content: bytes, rows: int) -> dict[str, Any]:
+    """What a manifest says of a shard."""
+    return {"rows": rows, "bytes": len(content), "sha256": digest_bytes(content)}
+
+
+def iter_shards(folder: Path, manifest: Manifest, split: str, schema: pa.Schema) -> Iterator[tuple[str, pa.Table]]:
+    """(file name, table) of every shard of a split, in order, each verified against the manifest.
+
+    One shard is in memory at a time; splits that are reused are read where they lie.
+    """
+    if split in manifest.reused:
+        reference = manifest.reused[split]
+        folder = (folder / reference["folder"]).resolve()
+        manifest = required_manifest(folder, "make iterate")
+        if manifest.digest != reference["digest"]:
+            raise corrupt(folder / MANIFEST, "it is not the one whose answers this iteration reuses")
+    for name in sorted(manifest.shards):
+        if name.startswith(f"{split}-"):
+            content = read_bytes(folder / name)
+            if digest_bytes(content) != manifest.shards[name]["sha256"]:
+                raise corrupt(folder / name, "its bytes do not match the manifest")
+            yield name, decode_shard(content, folder / name, schema)[0]

@@ -1,0 +1,53 @@
+"""Whether a stage has work: decided by digests alone, so clocks, mtimes and copies of a run have no say."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from data.fingerprint import digest, difference, refuse_difference
+from data.publish import sync_folder
+from data.shards import Manifest, corrupt, read_manifest
+
+ANOTHER_RUN = "Keep this run as it is and start another with RUN=<new name>, or go back to the old settings."
+
+
+def finished(folder: Path, settings: dict[str, Any], parents: dict[str, str]) -> Manifest | None:
+    """The manifest of a stage that is complete and current, else None.
+
+    Other settings are refused (FingerprintMismatch, key by key). Other parents mean that what it was made from was
+    made anew: the old folder is moved aside, unharmed, and the stage has work.
+    """
+    manifest = read_manifest(folder)
+    if manifest is None:
+        return None
+    refuse_difference(str(folder), manifest.settings, settings, ANOTHER_RUN)
+    if manifest.parents != parents:
+        moved = set_aside(folder)
+        changed = ", ".join(line.partition(":")[0] for line in difference(manifest.parents, parents))
+        print(f"{folder}: made from an earlier {changed}; moved to {moved.name} and made anew", flush=True)
+        return None
+    for name, shard in manifest.shards.items():
+        if not (folder / name).is_file() or (folder / name).stat().st_size != shard["bytes"]:
+            return None  # the stage makes the missing shard anew, and refuses a damaged one
+    return manifest
+
+
+def set_aside(folder: Path) -> Path:
+    """Rename a stage's folder to a hidden neighbour, out of every reader's sight."""
+    number = sum(1 for _ in folder.parent.glob(f".{folder.name}.superseded-*"))
+    target = folder.parent / f".{folder.name}.superseded-{number:02d}"
+    os.rename(folder, target)
+    sync_folder(folder.parent)
+    return target
+
+
+def refuse_strays(folder: Path, planned: set[str]) -> None:
+    """CorruptArtifact for a Parquet file that no plan of this stage names: readers by glob would count it."""
+    for path in sorted(folder.glob("*.parquet")):
+        if path.name not in planned:
+            raise corrupt(path, "no plan of this stage names it")
+
+
+def lineage(settings: dict[str, Any], parents: dict[str, str]) -> str:
+    """The digest that every shard of a stage carries, so that a shard copied in from another run is found."""
+    return digest({"settings": settings, "parents": parents})
