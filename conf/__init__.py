@@ -1,0 +1,1 @@
+"""Settings: YAML presets that Hydra composes, and the typed schema they are checked against."""

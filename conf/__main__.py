@@ -1,0 +1,112 @@
+"""Compose the configuration of a run, check it, and write it once.
+
+    python -m conf run=demo strategy=FIE sampling.num_initial=5     writes runs/demo/config.yaml, or compares with it
+
+The overrides given first are kept with the run, so later commands need only its name. A setting that differs from
+the run's is refused with the difference; those in `_execution.yaml` (workers, batch sizes) may change.
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from conf.schema import EXECUTION, Config, execution_file, known_keys, nearest, validate
+from data.errors import ConfigError, stage_main
+from data.fingerprint import refuse_difference
+from data.publish import publish
+from data.run import Run, locked
+from data.stage import ANOTHER_RUN
+
+FOLDER = Path(__file__).parent
+CREDENTIALS = re.compile(r"(?i)://[^/\s]*:[^/\s]*@|(^|[._+])(\w+_)?(token|secret|password|api_?key)=.|\b(hf_|sk-)\w{16}")
+
+
+def main(argv: list[str]) -> None:
+    names = [argument.removeprefix("run=") for argument in argv if argument.startswith("run=")]
+    if len(names) != 1:
+        raise ConfigError("exactly one run=<name> is needed. Usage: python -m conf run=<name> [key=value ...]")
+    run = Run(names[0])
+    given = [argument for argument in argv if not argument.startswith("run=")]
+    refuse_credentials(given)
+    with_stored = merge(stored_overrides(run), given)
+    values = composed(run, with_stored)
+    config = validate(values)
+    with locked(run):
+        write(run, config.model_dump(mode="json"), with_stored)
+
+
+def composed(run: Run, overrides: list[str]) -> dict[str, Any]:
+    """The plain values Hydra composes; ConfigError with the nearest key for what it refuses."""
+    try:
+        with initialize_config_dir(str(FOLDER.resolve()), version_base="1.3"):
+            config = compose("config", overrides=[*overrides, f"run={run.name}"])
+        return OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(explain(str(error), overrides)) from None
+
+
+def explain(message: str, overrides: list[str]) -> str:
+    """Hydra's words, with the nearest key or preset of ours for the override they are about."""
+    keys = [override.lstrip("+~").partition("=") for override in overrides]
+    groups = {folder.name: sorted(p.stem for p in folder.glob("*.yaml")) for folder in FOLDER.iterdir() if folder.is_dir()}
+    for key, _, value in keys:
+        if key in groups and value not in groups[key]:
+            return f"{key}={value} is not a preset{nearest(value, groups[key])} There are: {', '.join(groups[key])}"
+    known = known_keys(Config)
+    for key, _, _ in keys:
+        if key not in known and key not in groups and not any(key.startswith(f"{k}.") for k in known):
+            return f"{key} is not a setting{nearest(key, known + list(groups))}"
+    return message.strip()
+
+
+def merge(stored: list[str], given: list[str]) -> list[str]:
+    """The overrides a run began with, each replaced by a given one for the same key, then what is new."""
+    fresh = {override.partition("=")[0]: override for override in given}
+    return [fresh.pop(old.partition("=")[0], old) for old in stored] + list(fresh.values())
+
+
+def stored_overrides(run: Run) -> list[str]:
+    """The overrides in the run's config.yaml; none for a new run."""
+    if not run.config.exists():
+        return []
+    try:
+        return list(yaml.safe_load(run.config.read_text(encoding="utf-8"))["overrides"])
+    except (yaml.YAMLError, KeyError, TypeError) as error:
+        raise ConfigError(f"{run.config} is not a run's configuration ({error}): restore it, or use another RUN=") from None
+
+
+def write(run: Run, values: dict[str, Any], overrides: list[str]) -> None:
+    """Publish config.yaml once, refuse a different one ever after, and renew the execution settings."""
+    execution: dict[str, Any] = {}
+    for key in EXECUTION:
+        *parents, leaf = key.split(".")
+        source, target = values, execution
+        for parent in parents:
+            source, target = source[parent], target.setdefault(parent, {})
+        target[leaf] = source.pop(leaf)
+    if run.config.exists():
+        old = yaml.safe_load(run.config.read_text(encoding="utf-8"))
+        old.pop("overrides")
+        refuse_difference(str(run.config), old, values, ANOTHER_RUN)
+    else:
+        text = yaml.safe_dump(values | {"overrides": overrides}, sort_keys=False, allow_unicode=True, width=110)
+        publish(run.config, text.encode())
+    publish(execution_file(run), yaml.safe_dump(execution, sort_keys=False).encode(), replace=True)
+
+
+def refuse_credentials(overrides: list[str]) -> None:
+    """Overrides are kept in the run's folder: anything that looks like a secret stays out."""
+    for override in overrides:
+        if CREDENTIALS.search(override):
+            key = override.partition("=")[0]
+            raise ConfigError(f"{key}=... looks like a credential; give it in the environment, settings are kept on disk")
+
+
+if __name__ == "__main__":
+    stage_main(main)

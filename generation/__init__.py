@@ -1,0 +1,1 @@
+"""Initial answers and corrections: prompts, tokens, engines, shards and the workers that fill them."""
