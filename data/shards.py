@@ -151,9 +151,9 @@ def required_manifest(folder: Path, made_by: str) -> Manifest:
     return manifest
 
 
-def describe_shard(content: bytes, rows: int) -> dict[str, Any]:
-    """What a manifest says of a shard."""
-    return {"rows": rows, "bytes": len(content), "sha256": digest_bytes(content)}
+def describe_shard(content: bytes, header: dict[str, Any]) -> dict[str, Any]:
+    """What a manifest says of a shard; its sha256 is the one in its footer (the file's, with that field zeroed)."""
+    return {"rows": header["rows"], "bytes": len(content), "sha256": header["sha256"]}
 
 
 def iter_shards(folder: Path, manifest: Manifest, split: str, schema: pa.Schema) -> Iterator[tuple[str, pa.Table]]:
@@ -169,7 +169,7 @@ def iter_shards(folder: Path, manifest: Manifest, split: str, schema: pa.Schema)
             raise corrupt(folder / MANIFEST, "it is not the one whose answers this iteration reuses")
     for name in sorted(manifest.shards):
         if name.startswith(f"{split}-"):
-            content = read_bytes(folder / name)
-            if digest_bytes(content) != manifest.shards[name]["sha256"]:
-                raise corrupt(folder / name, "its bytes do not match the manifest")
-            yield name, decode_shard(content, folder / name, schema)[0]
+            table, header = read_shard(folder / name, schema)
+            if header["sha256"] != manifest.shards[name]["sha256"]:
+                raise corrupt(folder / name, "it is not the file that the manifest names")
+            yield name, table

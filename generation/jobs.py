@@ -1,0 +1,126 @@
+"""A shard on its way through a worker: initial answers, then corrections, each published when it is whole."""
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from data.run import Run
+from data.schemas import CORRECTIONS, INITIAL_ANSWERS, QUESTIONS
+from data.shards import corrupt, iter_shards, read_shard, required_manifest, write_shard
+from generation.engine import Completion, Engine, Key, RequestRefused
+from generation.plan import Plan, Shard
+from generation.samples import Draft, Drafts, Prompting, draft_corrections, draft_initial_answers, to_table
+from generation.tokenization import ChatTokenizer
+
+
+class Workplace:
+    """What every job of a worker shares: where shards lie, the questions, and, once it is started, the engine."""
+
+    engine: Engine
+    tokenizer: ChatTokenizer
+    prompting: Prompting
+
+    def __init__(self, run: Run, plan: Plan) -> None:
+        self.run, self.plan = run, plan
+        self.folder = run.iteration(plan.iteration)
+        self._questions: dict[str, list[dict[str, Any]]] = {}
+
+    def bring(self, engine: Engine, tokenizer: ChatTokenizer, prompting: Prompting) -> None:
+        self.engine, self.tokenizer, self.prompting = engine, tokenizer, prompting
+
+    def initial_path(self, shard: Shard) -> Path:
+        source = self.run.iteration(0) if shard.split in self.plan.reused else self.folder
+        return source.initial_answers / shard.file
+
+    def corrections_path(self, shard: Shard) -> Path:
+        return self.folder.corrections / shard.file
+
+    def is_done(self, shard: Shard) -> bool:
+        return self.initial_path(shard).exists() and self.corrections_path(shard).exists()
+
+    def questions(self, shard: Shard) -> list[dict[str, Any]]:
+        """question_id, question, source of the shard's questions: gold answers stay out of generation."""
+        if shard.split not in self._questions:
+            manifest = required_manifest(self.run.questions, f"python -m data run={self.run.name}")
+            tables = [t for _, t in iter_shards(self.run.questions, manifest, shard.split, QUESTIONS)]
+            columns = pa.concat_tables(tables).select(["question_id", "question", "source"])
+            self._questions[shard.split] = columns.to_pylist()
+        return self._questions[shard.split][shard.start : shard.stop]
+
+    def header(self, stage: str, shard: Shard, quarantined: list[dict[str, Any]], **more: str) -> dict[str, Any]:
+        return {
+            "stage": stage,
+            "iteration": self.plan.iteration,
+            "split": shard.split,
+            "questions": [shard.start, shard.stop],
+            "lineage": self.plan.lineage,
+            "quarantined": quarantined,
+        } | more
+
+
+class Job:
+    """Drafts, pending requests and completions of one shard. `receive` every completion whose key begins with its
+    file name; it is done when its corrections are on disk."""
+
+    def __init__(self, shard: Shard, workplace: Workplace) -> None:
+        self.shard, self.place = shard, workplace
+        self.done = False
+        self.pending: dict[Key, Draft] = {}
+        self._completions: dict[Key, Completion] = {}
+        self._initial: pa.Table | None = None
+        self._initial_sha256 = ""
+        self._drafts = Drafts([], [])
+        if workplace.initial_path(shard).exists():
+            self._begin_corrections()
+        else:
+            self._submit(draft_initial_answers(workplace.prompting, shard, workplace.questions(shard)))
+
+    def receive(self, completion: Completion) -> None:
+        del self.pending[completion.key]
+        self._completions[completion.key] = completion
+        if not self.pending:
+            self._finish_phase()
+
+    def _submit(self, drafts: Drafts) -> None:
+        """Hand the drafts to the engine; one it refuses is set aside, the others are not affected."""
+        self.pending, self._completions = {}, {}
+        accepted, quarantined = [], list(drafts.quarantined)
+        for draft in drafts.rows:
+            try:
+                self.place.engine.submit(draft.request)
+            except RequestRefused as error:
+                key = {name: draft.row[name] for name in ("question_id", "init_index", "corr_index") if name in draft.row}
+                quarantined.append(key | {"code": "ENGINE_REFUSED", "detail": str(error)[:500], "rows": 1})
+                continue
+            accepted.append(draft)
+            self.pending[draft.request.key] = draft
+        self._drafts = Drafts(accepted, quarantined)
+        if not accepted:
+            self._finish_phase()
+
+    def _finish_phase(self) -> None:
+        is_correction = self._initial is not None
+        schema = CORRECTIONS if is_correction else INITIAL_ANSWERS
+        table = to_table(self._drafts, self._completions, schema, self.place.tokenizer.decode)
+        quarantined = self._drafts.quarantined
+        if is_correction:
+            header = self.place.header(
+                "corrections", self.shard, quarantined, initial_answers_sha256=self._initial_sha256
+            )
+            write_shard(self.place.corrections_path(self.shard), table, schema, header)
+            self.done = True
+        else:
+            header = self.place.header("initial_answers", self.shard, quarantined)
+            write_shard(self.place.initial_path(self.shard), table, schema, header)
+            self._begin_corrections()
+
+    def _begin_corrections(self) -> None:
+        """Corrections are made from the initial answers on disk: when two workers made them, from the first's."""
+        path = self.place.initial_path(self.shard)
+        self._initial, header = read_shard(path, INITIAL_ANSWERS)
+        if self.shard.split not in self.place.plan.reused and header["lineage"] != self.place.plan.lineage:
+            raise corrupt(path, "it belongs to another run, iteration or setting")
+        self._initial_sha256 = header["sha256"]
+        questions = self.place.questions(self.shard)
+        self._submit(draft_corrections(self.place.prompting, self.shard, questions, self._initial))

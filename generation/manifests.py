@@ -1,0 +1,78 @@
+"""The manifests of a finished generation stage: every planned shard verified, every planned row accounted for."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from data.publish import publish
+from data.run import Run
+from data.schemas import CORRECTIONS, INITIAL_ANSWERS
+from data.shards import Manifest, corrupt, decode_shard, describe_shard, read_bytes, required_manifest
+from data.stage import refuse_strays
+from generation.plan import Plan, Shard
+
+
+def write_manifests(run: Run, plan: Plan) -> dict[str, Manifest]:
+    """Verify and sum up both tables of M_n; CorruptArtifact names a shard that is foreign or does not add up."""
+    folder = run.iteration(plan.iteration)
+    own = tuple(shard for shard in plan.shards if shard.split not in plan.reused)
+    initial_rows = {s.file: (s.stop - s.start) * s.num_initial for s in own}
+    headers, shards = _verified(folder.initial_answers, own, plan, INITIAL_ANSWERS)
+    reused = _references(run, plan)
+    answers = _manifest("initial_answers", folder.initial_answers, plan, initial_rows, headers, shards, reused, {})
+
+    headers, shards = _verified(folder.corrections, plan.shards, plan, CORRECTIONS)
+    parents = answers.shards | (_first(run).shards if reused else {})
+    for file, header in headers.items():
+        if header["initial_answers_sha256"] != parents[file]["sha256"]:
+            raise corrupt(folder.corrections / file, "it corrects other initial answers than those beside it")
+    rows = {s.file: parents[s.file]["rows"] * s.num_corrections for s in plan.shards}
+    corrections = _manifest("corrections", folder.corrections, plan, rows, headers, shards, {}, {"initial_answers": answers.digest})
+    return {"initial_answers": answers, "corrections": corrections}
+
+
+def _verified(folder: Path, shards: tuple[Shard, ...], plan: Plan, schema) -> tuple[dict[str, Any], dict[str, Any]]:
+    headers, described = {}, {}
+    for shard in shards:
+        content = read_bytes(folder / shard.file)
+        _, header = decode_shard(content, folder / shard.file, schema)
+        stated = (header["lineage"], header["split"], header["questions"])
+        if stated != (plan.lineage, shard.split, [shard.start, shard.stop]):
+            raise corrupt(folder / shard.file, "it belongs to another run, iteration, setting or place")
+        headers[shard.file] = header
+        described[shard.file] = describe_shard(content, header)
+    refuse_strays(folder, {shard.file for shard in shards})
+    return headers, described
+
+
+def _manifest(
+    stage: str, folder: Path, plan: Plan, planned: dict[str, int], headers: dict, shards: dict, reused: dict, extra: dict
+) -> Manifest:
+    quarantined = [entry | {"file": file} for file in sorted(headers) for entry in headers[file]["quarantined"]]
+    for file, rows in planned.items():
+        found = shards[file]["rows"] + sum(entry["rows"] for entry in headers[file]["quarantined"])
+        if found != rows:
+            raise corrupt(folder / file, f"{rows} rows were planned, {found} are accounted for")
+    if quarantined:
+        lines = [json.dumps(entry, ensure_ascii=False, sort_keys=True) for entry in quarantined]
+        publish(folder / "_quarantined.jsonl", "\n".join([*lines, ""]).encode(), replace=True)
+    set_aside = sum(entry["rows"] for entry in quarantined)
+    written = sum(shard["rows"] for shard in shards.values())
+    manifest = Manifest(
+        stage, plan.iteration, plan.settings, plan.parents, sum(planned.values()), written, set_aside, shards, reused, extra
+    )
+    manifest.write(folder)
+    return manifest
+
+
+def _first(run: Run) -> Manifest:
+    return required_manifest(run.iteration(0).initial_answers, f"make iterate N=0 RUN={run.name}")
+
+
+def _references(run: Run, plan: Plan) -> dict[str, dict[str, str]]:
+    if not plan.reused:
+        return {}
+    folder, first = run.iteration(plan.iteration).initial_answers, run.iteration(0).initial_answers
+    reference = {"folder": os.path.relpath(first, folder), "digest": _first(run).digest}
+    return {split: reference for split in plan.reused}

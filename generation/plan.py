@@ -1,0 +1,159 @@
+"""What a generation stage will make: its fingerprint and its shards, fixed once, before any worker starts."""
+
+import json
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from conf.schema import Config
+from data.checkpoints import locate
+from data.fingerprint import digest, refuse_difference
+from data.publish import publish
+from data.run import Run
+from data.schemas import SPLITS
+from data.shards import corrupt, read_bytes, read_manifest, required_manifest, shard_name
+from data.stage import ANOTHER_RUN, lineage, set_aside
+from generation.engine import VERSIONED
+
+PLAN = "_plan.json"
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Questions [start, stop) of a split, in the order of the questions' shards, and their samples per question."""
+
+    split: str
+    index: int
+    count: int
+    start: int
+    stop: int
+    num_initial: int
+    num_corrections: int
+
+    @property
+    def file(self) -> str:
+        return shard_name(self.split, self.index, self.count)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """settings, parents: the stage's fingerprint (data.fingerprint). reused: splits whose initial answers are
+    iter_00's (fixed initialisation)."""
+
+    iteration: int
+    settings: dict[str, Any]
+    parents: dict[str, str]
+    reused: tuple[str, ...]
+    shards: tuple[Shard, ...]
+
+    @property
+    def lineage(self) -> str:
+        return lineage(self.settings, self.parents)
+
+
+def make_plan(run: Run, config: Config, iteration: int) -> Plan:
+    """The plan of M_n's generation. Fixed initial answers keep iter_00's shards, so that pairs stay row by row."""
+    questions = required_manifest(run.questions, f"python -m data run={run.name}")
+    _, checkpoint = locate(run, iteration)
+    parents = {"questions": questions.digest, "checkpoint": checkpoint.digest}
+    reused: tuple[str, ...] = ()
+    if config.strategy.initialization == "fixed" and iteration > 0:
+        reused = SPLITS if config.eval.initialization == "strategy" else ("train",)
+        first = required_manifest(run.iteration(0).initial_answers, f"make iterate N=0 RUN={run.name}")
+        parents["initial_answers"] = first.digest
+    rows = {
+        split: sum(shard["rows"] for name, shard in questions.shards.items() if name.startswith(f"{split}-"))
+        for split in SPLITS
+    }
+    shards: list[Shard] = []
+    for split in SPLITS:
+        if split in reused:
+            shards += [s for s in read_plan(run.iteration(0).dir).shards if s.split == split]
+        else:
+            shards += split_shards(split, rows[split], config)
+    return Plan(iteration, settings(config), parents, reused, tuple(shards))
+
+
+def split_shards(split: str, num_questions: int, config: Config) -> list[Shard]:
+    """A split cut into shards of launcher.shard_questions. Held-out answers are corrected once each."""
+    size = config.launcher.shard_questions
+    starts = range(0, num_questions, size)
+    if split == "train":
+        samples = (config.sampling.num_initial, config.sampling.num_corrections)
+    else:
+        samples = (config.eval.num_samples, 1)
+    return [
+        Shard(split, index, len(starts), start, min(start + size, num_questions), *samples)
+        for index, start in enumerate(starts)
+    ]
+
+
+def settings(config: Config) -> dict[str, Any]:
+    """Everything that decides which samples are drawn; batch sizes, workers and device do not."""
+    return {
+        "seed": config.seed,
+        "prompt": config.prompt.model_dump(),
+        "sampling": config.sampling.model_dump(),
+        "eval": config.eval.model_dump(),
+        "initialization": config.strategy.initialization,
+        "engine": {"kind": config.engine.kind, "args": config.engine.args},
+        "versions": installed_versions(VERSIONED[config.engine.kind]),
+    }
+
+
+def installed_versions(packages: tuple[str, ...]) -> dict[str, str]:
+    """{package: version} of those that are installed, without importing them."""
+    found = {}
+    for package in packages:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def settled_plan(folder: Path, plan: Plan) -> Plan:
+    """The plan on disk when it has this fingerprint, else `plan`, published.
+
+    Other settings are refused; other parents move aside what the earlier plan made.
+    """
+    if (folder / PLAN).exists():
+        old = read_plan(folder)
+        refuse_difference(str(folder / PLAN), old.settings, plan.settings, ANOTHER_RUN)
+        if old.parents == plan.parents:
+            return old
+        for name in ("initial_answers", "corrections"):
+            if (folder / name).exists():
+                moved = set_aside(folder / name)
+                print(f"{folder / name}: its parents were made anew; moved to {moved.name}", flush=True)
+    content = asdict(plan)
+    publish(folder / PLAN, json.dumps(content | {"digest": digest(content)}, indent=1).encode(), replace=True)
+    return plan
+
+
+def read_plan(folder: Path) -> Plan:
+    """The plan of an iteration's folder; CorruptArtifact when it is missing or was edited."""
+    path = folder / PLAN
+    try:
+        values = json.loads(read_bytes(path))
+        stated = values.pop("digest")
+        if digest(values) != stated:
+            raise ValueError("it was edited: its content does not match its digest")
+        values["shards"] = tuple(Shard(**shard) for shard in values["shards"])
+        return Plan(**(values | {"reused": tuple(values["reused"])}))
+    except (ValueError, TypeError, KeyError) as error:
+        raise corrupt(path, f"it is not a plan ({error})") from error
+
+
+def is_complete(folder: Path, plan: Plan) -> bool:
+    """Whether both manifests are there, belong to this plan, and their shards are on disk in full size."""
+    for name in ("initial_answers", "corrections"):
+        manifest = read_manifest(folder / name)
+        if manifest is None or manifest.settings != plan.settings:
+            return False
+        for file, shard in manifest.shards.items():
+            path = folder / name / file
+            if not path.is_file() or path.stat().st_size != shard["bytes"]:
+                return False
+    return True

@@ -1,0 +1,46 @@
+"""What a long generation shows: samples done, tokens/s, time left."""
+
+import sys
+import time
+from typing import Any
+
+EVERY_SECONDS = {True: 1.0, False: 15.0}  # on a terminal, in a log
+
+
+class Progress:
+    """Adds up the workers' events and prints a line now and then."""
+
+    def __init__(self, label: str, planned: int) -> None:
+        self.label, self.planned = label, planned
+        self._started = self._shown = time.monotonic()
+        self._first_token = 0.0
+        self._counts: dict[int, dict[str, int]] = {}
+        self._before: dict[str, int] = {"requests": 0, "generated_tokens": 0}
+        self._terminal = sys.stderr.isatty()
+
+    def take(self, rank: int, event: dict[str, Any]) -> None:
+        if event["event"] == "engine":
+            self._first_token = time.monotonic()
+            for name in self._before:  # a restarted worker counts from zero
+                self._before[name] += self._counts.pop(rank, {}).get(name, 0) if name == "requests" else 0
+            print(f"{self.label}: engine of worker {rank} ready after {event['seconds']} s", file=sys.stderr, flush=True)
+        if event["event"] == "progress":
+            self._counts[rank] = event
+
+    def total(self, name: str) -> int:
+        return self._before[name] + sum(counts[name] for counts in self._counts.values())
+
+    def show(self, last: bool = False) -> None:
+        now = time.monotonic()
+        if not self._counts or (now - self._shown < EVERY_SECONDS[self._terminal] and not last):
+            return
+        self._shown = now
+        seconds = max(now - self._first_token, 1e-9)
+        done, tokens = self.total("requests"), self.total("generated_tokens")
+        left = (self.planned - done) * seconds / max(done, 1)
+        end = "\n" if last or not self._terminal else "\r"
+        print(
+            f"{self.label}: {done:,} of {self.planned:,} samples, {tokens / seconds:,.0f} tokens/s, "
+            f"{'done' if last else f'about {left:,.0f} s left'}   ",
+            end=end, file=sys.stderr, flush=True,
+        )  # fmt: skip
