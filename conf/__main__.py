@@ -24,7 +24,9 @@ from data.run import Run, locked
 from data.stage import ANOTHER_RUN
 
 FOLDER = Path(__file__).parent
-CREDENTIALS = re.compile(r"(?i)://[^/\s]*:[^/\s]*@|(^|[._+])(\w+_)?(token|secret|password|api_?key)=.|\b(hf_|sk-)\w{16}")
+CREDENTIALS = re.compile(
+    r"(?i)://[^/\s]*:[^/\s]*@|(^|[._+])(\w+_)?(token|secret|password|api_?key)=.|\b(hf_|sk-)\w{16}"
+)
 
 
 def main(argv: list[str]) -> None:
@@ -54,7 +56,9 @@ def composed(run: Run, overrides: list[str]) -> dict[str, Any]:
 def explain(message: str, overrides: list[str]) -> str:
     """Hydra's words, with the nearest key or preset of ours for the override they are about."""
     keys = [override.lstrip("+~").partition("=") for override in overrides]
-    groups = {folder.name: sorted(p.stem for p in folder.glob("*.yaml")) for folder in FOLDER.iterdir() if folder.is_dir()}
+    groups = {
+        folder.name: sorted(p.stem for p in folder.glob("*.yaml")) for folder in FOLDER.iterdir() if folder.is_dir()
+    }
     for key, _, value in keys:
         if key in groups and value not in groups[key]:
             return f"{key}={value} is not a preset{nearest(value, groups[key])} There are: {', '.join(groups[key])}"
@@ -78,7 +82,9 @@ def stored_overrides(run: Run) -> list[str]:
     try:
         return list(yaml.safe_load(run.config.read_text(encoding="utf-8"))["overrides"])
     except (yaml.YAMLError, KeyError, TypeError) as error:
-        raise ConfigError(f"{run.config} is not a run's configuration ({error}): restore it, or use another RUN=") from None
+        raise ConfigError(
+            f"{run.config} is not a run's configuration ({error}): restore it, or use another RUN="
+        ) from None
 
 
 def write(run: Run, values: dict[str, Any], overrides: list[str]) -> None:
@@ -105,7 +111,9 @@ def refuse_credentials(overrides: list[str]) -> None:
     for override in overrides:
         if CREDENTIALS.search(override):
             key = override.partition("=")[0]
-            raise ConfigError(f"{key}=... looks like a credential; give it in the environment, settings are kept on disk")
+            raise ConfigError(
+                f"{key}=... looks like a credential; give it in the environment, settings are kept on disk"
+            )
 
 
 if __name__ == "__main__":

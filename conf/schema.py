@@ -125,7 +125,9 @@ def load(run: Run) -> Config:
     except FileNotFoundError as error:
         raise ConfigError(f"{error.filename} is missing: run `make iterate RUN={run.name}` first") from None
     except (yaml.YAMLError, AttributeError, KeyError) as error:
-        raise ConfigError(f"{run.config} is not a run's configuration ({error}): restore it, or start another run") from None
+        raise ConfigError(
+            f"{run.config} is not a run's configuration ({error}): restore it, or start another run"
+        ) from None
     values["launcher"] = execution["launcher"]
     values["engine"] = values["engine"] | execution["engine"]
     return validate(values)

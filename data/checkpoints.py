@@ -20,7 +20,17 @@ from data.schemas import VERSION
 from data.shards import corrupt, read_bytes
 
 RECORD = "_checkpoint.json"
-ALLOWED = ("*.safetensors", "*.json", "*.jinja", "*.model", "merges.txt", "vocab.txt", "README.md", "LICENSE*", "NOTICE*")
+ALLOWED = (
+    "*.safetensors",
+    "*.json",
+    "*.jinja",
+    "*.model",
+    "merges.txt",
+    "vocab.txt",
+    "README.md",
+    "LICENSE*",
+    "NOTICE*",
+)
 LOADABLE_CODE = ("*.py", "*.pt", "*.pth", "*.bin", "*.pkl", "*.pickle", "*.ckpt", "*.msgpack", "*.h5", "*.so")
 
 

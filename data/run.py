@@ -1,7 +1,7 @@
 """Where everything of a run lies, how a run may be called, and who works on it.
 
-    runs/<run>/config.yaml, questions/, base_model.json
-    runs/<run>/iter_<n>/checkpoint/, initial_answers/, corrections/, trajectories/, sft/, metrics.json
+runs/<run>/config.yaml, questions/, base_model.json
+runs/<run>/iter_<n>/checkpoint/, initial_answers/, corrections/, trajectories/, sft/, metrics.json
 """
 
 import contextlib

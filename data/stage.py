@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from data.fingerprint import digest, difference, refuse_difference
+from data.fingerprint import difference, digest, refuse_difference
 from data.publish import sync_folder
 from data.shards import Manifest, corrupt, read_manifest
 

@@ -50,5 +50,7 @@ class FakeEngine:
         span = [token for token in request.prompt_token_ids[start : start + room] if token != stop]
         if noise[5] < 8:  # 3 % run out of tokens
             filler = request.prompt_token_ids[:1] if request.prompt_token_ids[0] != stop else span[:1]
-            return Completion(request.key, (span + filler * self._sampling.max_tokens)[: self._sampling.max_tokens], "length", -1.0)
+            return Completion(
+                request.key, (span + filler * self._sampling.max_tokens)[: self._sampling.max_tokens], "length", -1.0
+            )
         return Completion(request.key, [*span[: self._sampling.max_tokens - 1], stop], "stop", -noise[6] / 16)

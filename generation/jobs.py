@@ -90,7 +90,9 @@ class Job:
             try:
                 self.place.engine.submit(draft.request)
             except RequestRefused as error:
-                key = {name: draft.row[name] for name in ("question_id", "init_index", "corr_index") if name in draft.row}
+                key = {
+                    name: draft.row[name] for name in ("question_id", "init_index", "corr_index") if name in draft.row
+                }
                 quarantined.append(key | {"code": "ENGINE_REFUSED", "detail": str(error)[:500], "rows": 1})
                 continue
             accepted.append(draft)

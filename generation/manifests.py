@@ -28,7 +28,9 @@ def write_manifests(run: Run, plan: Plan) -> dict[str, Manifest]:
         if header["initial_answers_sha256"] != parents[file]["sha256"]:
             raise corrupt(folder.corrections / file, "it corrects other initial answers than those beside it")
     rows = {s.file: parents[s.file]["rows"] * s.num_corrections for s in plan.shards}
-    corrections = _manifest("corrections", folder.corrections, plan, rows, headers, shards, {}, {"initial_answers": answers.digest})
+    corrections = _manifest(
+        "corrections", folder.corrections, plan, rows, headers, shards, {}, {"initial_answers": answers.digest}
+    )
     return {"initial_answers": answers, "corrections": corrections}
 
 
@@ -47,7 +49,14 @@ def _verified(folder: Path, shards: tuple[Shard, ...], plan: Plan, schema) -> tu
 
 
 def _manifest(
-    stage: str, folder: Path, plan: Plan, planned: dict[str, int], headers: dict, shards: dict, reused: dict, extra: dict
+    stage: str,
+    folder: Path,
+    plan: Plan,
+    planned: dict[str, int],
+    headers: dict,
+    shards: dict,
+    reused: dict,
+    extra: dict,
 ) -> Manifest:
     quarantined = [entry | {"file": file} for file in sorted(headers) for entry in headers[file]["quarantined"]]
     for file, rows in planned.items():
@@ -60,7 +69,16 @@ def _manifest(
     set_aside = sum(entry["rows"] for entry in quarantined)
     written = sum(shard["rows"] for shard in shards.values())
     manifest = Manifest(
-        stage, plan.iteration, plan.settings, plan.parents, sum(planned.values()), written, set_aside, shards, reused, extra
+        stage,
+        plan.iteration,
+        plan.settings,
+        plan.parents,
+        sum(planned.values()),
+        written,
+        set_aside,
+        shards,
+        reused,
+        extra,
     )
     manifest.write(folder)
     return manifest

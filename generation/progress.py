@@ -23,7 +23,9 @@ class Progress:
             self._first_token = time.monotonic()
             for name in self._before:  # a restarted worker counts from zero
                 self._before[name] += self._counts.pop(rank, {}).get(name, 0) if name == "requests" else 0
-            print(f"{self.label}: engine of worker {rank} ready after {event['seconds']} s", file=sys.stderr, flush=True)
+            print(
+                f"{self.label}: engine of worker {rank} ready after {event['seconds']} s", file=sys.stderr, flush=True
+            )
         if event["event"] == "progress":
             self._counts[rank] = event
 

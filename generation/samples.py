@@ -7,8 +7,8 @@ from typing import Any
 import pyarrow as pa
 
 from conf.schema import Config
+from data.errors import BadInput
 from data.fingerprint import sample_seed
-from data.schemas import CORRECTIONS, INITIAL_ANSWERS
 from generation.engine import Completion, Key, Request
 from generation.plan import Shard
 from generation.prompts import correction_messages, initial_messages
@@ -33,6 +33,10 @@ class Drafts:
     quarantined: list[dict[str, Any]]
 
 
+class Unusable(ValueError):
+    """(code, detail): a prompt that is set aside before it reaches the engine."""
+
+
 @dataclass(frozen=True)
 class Prompting:
     """What turns a question into requests. encode: messages -> token ids; max_prompt_tokens leaves room to answer."""
@@ -42,10 +46,16 @@ class Prompting:
     encode: Callable[[Messages], list[int]]
     max_prompt_tokens: int
 
-    def too_long(self, prompt_token_ids: list[int]) -> str | None:
-        if len(prompt_token_ids) <= self.max_prompt_tokens:
-            return None
-        return f"{len(prompt_token_ids)} tokens, at most {self.max_prompt_tokens} leave room for max_tokens"
+    def tokenize(self, prompt: Messages) -> list[int]:
+        """A prompt's ids; Unusable when it has none that can be sent (one such request could abort a whole batch)."""
+        try:
+            token_ids = self.encode(prompt)
+        except BadInput as error:
+            raise Unusable("PROMPT_REFUSED", str(error)) from error
+        if len(token_ids) > self.max_prompt_tokens:
+            detail = f"{len(token_ids)} tokens, at most {self.max_prompt_tokens} leave room for max_tokens"
+            raise Unusable("PROMPT_TOO_LONG", detail)
+        return token_ids
 
 
 def draft_initial_answers(prompting: Prompting, shard: Shard, questions: list[dict[str, Any]]) -> Drafts:
@@ -53,9 +63,10 @@ def draft_initial_answers(prompting: Prompting, shard: Shard, questions: list[di
     rows, quarantined = [], []
     for question in questions:
         prompt = initial_messages(prompting.config.prompt, question["question"])
-        token_ids = prompting.encode(prompt)
-        if detail := prompting.too_long(token_ids):
-            quarantined.append(_set_aside(question["question_id"], detail, shard.num_initial))
+        try:
+            token_ids = prompting.tokenize(prompt)
+        except Unusable as error:
+            quarantined.append(_set_aside(error, shard.num_initial, question_id=question["question_id"]))
             continue
         for j in range(shard.num_initial):
             request = _request(prompting, shard, "initial_answer", question, token_ids, j)
@@ -73,10 +84,11 @@ def draft_corrections(
     for answer in initial_answers.select(["question_id", "init_index", "text"]).to_pylist():
         question, j = by_id[answer["question_id"]], answer["init_index"]
         prompt = correction_messages(prompting.config.prompt, question["question"], answer["text"])
-        token_ids = prompting.encode(prompt)
-        if detail := prompting.too_long(token_ids):
-            entry = _set_aside(answer["question_id"], detail, shard.num_corrections)
-            quarantined.append(entry | {"init_index": j})
+        try:
+            token_ids = prompting.tokenize(prompt)
+        except Unusable as error:
+            key = {"question_id": answer["question_id"], "init_index": j}
+            quarantined.append(_set_aside(error, shard.num_corrections, **key))
             continue
         for k in range(shard.num_corrections):
             request = _request(prompting, shard, "correction", question, token_ids, j, k)
@@ -114,7 +126,6 @@ def _request(
     return Request((shard.file, question["question_id"], *map(str, indices)), token_ids, seed)
 
 
-def _set_aside(question_id: str, detail: str, rows: int) -> dict[str, Any]:
-    return {"question_id": question_id, "code": "PROMPT_TOO_LONG", "detail": detail, "rows": rows}
-
-
+def _set_aside(error: Unusable, rows: int, **key: Any) -> dict[str, Any]:
+    code, detail = error.args
+    return key | {"code": code, "detail": detail, "rows": rows}

@@ -129,7 +129,9 @@ class Supervisor:
             )  # fmt: skip
         self.restarts += 1
         pause = min(2**self.restarts, 60)
-        print(f"worker {worker.rank} lost its engine ({how}); starting it again in {pause} s", file=sys.stderr, flush=True)
+        print(
+            f"worker {worker.rank} lost its engine ({how}); starting it again in {pause} s", file=sys.stderr, flush=True
+        )
         time.sleep(pause)
         self._start(worker.rank)
 

@@ -40,7 +40,9 @@ class VllmEngine:
             )  # fmt: skip
             self._engine = LLMEngine.from_engine_args(engine_args)
         except TypeError as error:
-            raise ConfigError(f"engine.args or engine.throughput holds what vLLM's EngineArgs does not take: {error}") from error
+            raise ConfigError(
+                f"engine.args or engine.throughput holds what vLLM's EngineArgs does not take: {error}"
+            ) from error
         except (ValueError, RuntimeError) as error:
             if "memory" in str(error).lower():
                 raise NotEnoughMemory(

@@ -75,7 +75,9 @@ def work(run: Run, config: Config, plan: Plan, rank: int, world: int, serial: bo
     publish(run.iteration(plan.iteration).costs / name, json.dumps(counts, indent=1).encode())
 
 
-def fill(shards: list[Shard], workplace: Workplace, engine: Engine, serial: bool, emit, config: Config) -> dict[str, int]:
+def fill(
+    shards: list[Shard], workplace: Workplace, engine: Engine, serial: bool, emit, config: Config
+) -> dict[str, int]:
     """Keep the engine full: new shards start while the corrections of earlier ones run. Returns what was counted."""
     waiting = deque(shards)
     active: dict[str, Job] = {}

@@ -1,0 +1,87 @@
+# Self-Taught Self-Correction: Make gives the order, Hydra the settings, and every stage decides by digests whether it
+# has work, so a finished one costs well under a second and no clock has a say.
+
+N        ?= 1
+RUN      ?= default
+STRATEGY ?=
+N_INIT   ?=
+N_CORR   ?=
+MODEL    ?=
+DATA     ?=
+ARGS     ?=
+PYTHON   := .venv/bin/python
+comma    := ,
+
+export PYTHONUNBUFFERED := 1
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+matches = $(shell printf '%s' '$(subst ','\'',$(1))' | tr '\n' ' ' | grep -Exc '$(2)')
+ifneq ($(call matches,$(N),[0-9]|[1-9][0-9]),1)
+$(error N=$(N) is not a number of iterations from 0 to 99)
+endif
+ifneq ($(call matches,$(RUN),[A-Za-z0-9][A-Za-z0-9._-]{0$(comma)99}),1)
+$(error RUN=$(RUN) cannot be a run's name: use 1 to 100 of A-Z a-z 0-9 . _ - and begin with a letter or digit)
+endif
+
+# A new run's device is what the environment was installed for; an old run keeps its own.
+DEVICE = $(if $(wildcard runs/$(RUN)/config.yaml),,device=$$(cat .venv/.accelerator))
+SETTINGS = $(strip $(DEVICE) $(STRATEGY:%=strategy=%) $(N_INIT:%=sampling.num_initial=%) \
+	$(N_CORR:%=sampling.num_corrections=%) $(MODEL:%=model=%) $(DATA:%=data=%) $(ARGS))
+
+##@ The loop
+.PHONY: iterate
+iterate: filter-$(N)  ## run iterations up to N: checkpoints M_0 .. M_N, all they generated, their metrics
+	$(PYTHON) -m analysis run=$(RUN)
+
+.PHONY: questions base
+questions: setup
+	$(PYTHON) -m conf run=$(RUN) $(SETTINGS)
+	$(PYTHON) -m data run=$(RUN)
+base: questions
+	$(PYTHON) -m training.base run=$(RUN)
+
+# y1: initial answers, y2: corrections, D_n: the pairs of iter_n that the strategy's filter keeps.
+.PHONY: generate-0
+generate-0: base
+	$(PYTHON) -m generation run=$(RUN) iteration=0   # y1 ~ M_0(x), y2 ~ M_0(x, y1)
+
+define filter_rules
+.PHONY: filter-$(1)
+filter-$(1): generate-$(1)
+	$$(PYTHON) -m filtering run=$$(RUN) iteration=$(1)   # D_$(1)
+endef
+
+define train_rules
+.PHONY: train-$(1) generate-$(1)
+train-$(1): filter-$(2)
+	$$(PYTHON) -m training run=$$(RUN) iteration=$(1)   # M_$(1) from D_$(2)
+generate-$(1): train-$(1)
+	$$(PYTHON) -m generation run=$$(RUN) iteration=$(1)   # y1 ~ M_$(1)(x), y2 ~ M_$(1)(x, y1)
+endef
+
+$(foreach n,$(shell seq 0 $(N)),$(eval $(call filter_rules,$(n))))
+$(foreach n,$(shell seq 1 $(N)),$(eval $(call train_rules,$(n),$(shell expr $(n) - 1))))
+
+##@ Development
+.PHONY: setup
+setup:  ## make .venv from the pinned lock; nothing to do when it is there
+	requirements/install.sh
+
+.PHONY: test
+test: setup  ## lint, unit tests, and the loop end to end on a real model
+	.venv/bin/ruff check .
+	$(PYTHON) -m pytest
+
+.PHONY: help
+help:  ## this list
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' Makefile
+	@printf '%s\n' '' \
+	'Variables' \
+	'  N=1          iterations            RUN=default   the run: results go to runs/<run>' \
+	'  STRATEGY=    EIE EIF ENE ENF FIE FIF FNE FNF: initialisation, filter, fine-tuning' \
+	'  N_INIT=      initial answers per question       N_CORR=      corrections per initial answer' \
+	'  MODEL=       a preset of conf/model             DATA=        a preset of conf/data' \
+	'  ARGS=        any further settings, e.g. ARGS="sampling.temperature=0.6 data.train=500"' \
+	'  ACCELERATOR= cpu or cuda, instead of what nvidia-smi says' \
+	'' 'Example: make iterate N=3 RUN=webq STRATEGY=ENF DATA=web_questions N_INIT=5'

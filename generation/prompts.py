@@ -1,0 +1,52 @@
+"""Chat messages for a question: what the model is asked first, and asked again with its own initial answer.
+
+A preset (conf/prompt/) is text with the placeholders `{question}` and `{initial_answer}`. They are filled in one pass,
+so a question that contains `{initial_answer}`, or any brace, stays what it is.
+"""
+
+import re
+from collections.abc import Sequence
+
+from conf.schema import Message, Prompt
+from data.errors import ConfigError
+
+PLACEHOLDER = re.compile(r"\{(question|initial_answer)\}")
+
+ChatMessages = list[dict[str, str]]
+
+
+def initial_messages(prompt: Prompt, question: str) -> ChatMessages:
+    """The chat that asks for an initial answer y1 ~ M(x)."""
+    return _fill(prompt.initial, {"question": question})
+
+
+def correction_messages(prompt: Prompt, question: str, initial_answer: str) -> ChatMessages:
+    """The chat that asks for a correction y2 ~ M(x, y1). The initial answer is raw text, possibly empty."""
+    return _fill(prompt.correction, {"question": question, "initial_answer": initial_answer})
+
+
+def check_prompt(prompt: Prompt) -> None:
+    """Raise ConfigError, naming the key, for a preset that cannot ask what its stage is about."""
+    _check_chat("prompt.initial", prompt.initial, needs={"question"}, marker=prompt.answer_marker)
+    _check_chat(
+        "prompt.correction", prompt.correction, needs={"question", "initial_answer"}, marker=prompt.answer_marker
+    )
+
+
+def _fill(messages: Sequence[Message], values: dict[str, str]) -> ChatMessages:
+    return [{"role": m.role, "content": PLACEHOLDER.sub(lambda match: values[match[1]], m.content)} for m in messages]
+
+
+def _check_chat(key: str, messages: Sequence[Message], needs: set[str], marker: str | None) -> None:
+    found = {name for message in messages for name in PLACEHOLDER.findall(message.content)}
+    if found != needs:
+        expected = " and ".join(f"{{{name}}}" for name in sorted(needs, reverse=True))
+        shown = ", ".join(f"{{{name}}}" for name in sorted(found, reverse=True)) or "none"
+        raise ConfigError(f"{key} has the placeholders {shown}; expected {expected} and no other: edit the preset")
+    if messages[-1].role != "user":
+        raise ConfigError(f"{key}.{len(messages) - 1}.role is {messages[-1].role}; the last message must be the user's")
+    if marker is not None and not any(marker and marker in message.content for message in messages):
+        raise ConfigError(
+            f"prompt.answer_marker is {marker!r}, which no message of {key} shows the model: name it there, or "
+            "set prompt.answer_marker=null"
+        )

@@ -1,0 +1,191 @@
+"""Chat messages to token ids, where message content is always text.
+
+A control token (any added token of the tokenizer, flagged special or not, unless it is white space) enters a prompt
+through the chat template alone: a question that spells `<|im_end|>` gives the ids of its characters. For content that
+spells none, the ids are those of `apply_chat_template`.
+
+How: in the content, every spelled control token is taken apart by a guard, a character that occurs nowhere else. The
+template is rendered, and control tokens that are whole in the result are its own. The guard is dropped by the
+tokenizer's normalizer, which sees only the text between control tokens, after these have been found.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from datetime import date
+from functools import lru_cache
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from jinja2 import TemplateError
+from tokenizers import Tokenizer, normalizers
+
+from data.errors import BadInput, ConfigError
+from data.fingerprint import digest_bytes, digest_file
+
+GUARDS = [chr(code) for code in range(0xE000, 0xF900)]  # the private use area, which ordinary text does not use
+FINGERPRINTED = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
+TEMPLATE_ARGS = {
+    "add_generation_prompt": True,
+    "strftime_now": date(2025, 1, 1).strftime,  # some templates print the date; ids must not depend on the day
+}
+# What every chat has, with the white space that templates and tokenizers are known to treat specially.
+PROBE = [
+    {"role": "user", "content": "  Who wrote 'Ulysses',\n\n  and in which year? "},
+    {"role": "assistant", "content": " James Joyce, 1922.\n"},
+    {"role": "user", "content": "\nCheck it."},
+]
+
+ChatMessages = list[dict[str, str]]
+
+
+class ChatTokenizer:
+    """The tokenizer and the chat template of a model folder.
+
+    control_ids: ids that content never produces. stop_token_ids: ids that end a completion, by the tokenizer (its
+    eos token) or by generation_config.json, sorted. Raises ConfigError for a folder without tokenizer.json or
+    chat template, and for a tokenizer with which the promises above do not hold (they are checked on loading).
+    """
+
+    def __init__(self, model_dir: Path) -> None:
+        self._model_dir = model_dir
+        self._tokenizer, self._template = _load(model_dir)
+        control = {i: t for i, t in self._tokenizer.added_tokens_decoder.items() if not t.content.isspace()}
+        self.control_ids = frozenset(control)
+        self.stop_token_ids = _stop_token_ids(model_dir, self._tokenizer.eos_token_id)
+
+        self._backend = _found_before_normalizing(self._tokenizer.backend_tokenizer, self.control_ids)
+        self._normalizer = self._backend.normalizer
+        self._guard = ""
+        spellings = sorted((t.content for t in control.values()), key=len, reverse=True)  # the longest match wins
+        self._control = re.compile("|".join(map(re.escape, spellings)))
+        self._no_guard = set(self._template).union(*spellings)
+        # A token that takes white space on its left with it (lstrip) must stay in one piece with that.
+        self._boundaries = {t.content for t in control.values() if not t.lstrip}
+
+        self._chunk_ids = lru_cache(maxsize=1 << 14)(self._encode_chunk)
+        self._control_ids_of_template = lru_cache(self._encode_template)
+        self._check(spellings)
+
+    def encode(self, messages: ChatMessages) -> list[int]:
+        """A prompt's token ids; the assistant's turn stands open at its end.
+
+        BadInput when content changes which control tokens the template writes. ConfigError when the template does
+        not take the roles.
+        """
+        token_ids = self._encode(messages)
+        found = [i for i in token_ids if i in self.control_ids]
+        expected = self._control_ids_of_template(*(message["role"] for message in messages))
+        if found != expected:
+            raise BadInput(
+                f"with these messages the chat template of {self._model_dir} writes the control tokens {found}, with "
+                f"plain words {expected}: leave the row out, or choose a model whose template does not look at content"
+            )
+        return token_ids
+
+    def decode(self, token_ids: list[int]) -> str:
+        """A completion's text, without special tokens; bytes that are no UTF-8 become U+FFFD."""
+        return self._backend.decode(token_ids, skip_special_tokens=True)
+
+    def fingerprint(self) -> dict[str, str]:
+        """Digests of all that decides which ids a chat has and where a completion ends."""
+        files = [self._model_dir / name for name in FINGERPRINTED]
+        return {path.name: digest_file(path) for path in files if path.exists()} | {
+            "chat_template": digest_bytes(self._template.encode()),
+            "stop_token_ids": ",".join(map(str, self.stop_token_ids)),
+        }
+
+    def _encode(self, messages: ChatMessages) -> list[int]:
+        text = "".join(message["content"] for message in messages)
+        guard = next((c for c in GUARDS if c not in text and c not in self._no_guard), None)
+        if guard is None:
+            raise BadInput("a message has all 6,400 characters of the private use area: leave the row out")
+
+        def take_apart(spelled: re.Match[str]) -> str:
+            return guard.join(spelled[0]) + guard
+
+        guarded = [m | {"content": self._control.sub(take_apart, m["content"])} for m in messages]
+        return [i for chunk in self._chunks(self._render(guarded)) for i in self._chunk_ids(chunk, guard)]
+
+    def _render(self, messages: ChatMessages) -> str:
+        try:
+            return self._tokenizer.apply_chat_template(messages, tokenize=False, **TEMPLATE_ARGS)
+        except TemplateError as error:
+            roles = ", ".join(message["role"] for message in messages)
+            raise ConfigError(
+                f"the chat template of {self._model_dir} does not take the turns {roles} ({error}): choose a prompt "
+                "preset with other roles, or edit the preset"
+            ) from error
+
+    def _chunks(self, rendered: str) -> Iterator[str]:
+        """A rendered chat cut before its control tokens. Tokenizers never look across one, so that chunks can be
+        encoded one by one; in a prompt few are new, those with the question and the initial answer."""
+        cuts = [m.start() for m in self._control.finditer(rendered) if m[0] in self._boundaries]
+        return (rendered[start:stop] for start, stop in pairwise([0, *cuts, len(rendered)]) if start < stop)
+
+    def _encode_chunk(self, chunk: str, guard: str) -> tuple[int, ...]:
+        if guard != self._guard:
+            steps = [normalizers.Replace(guard, ""), self._normalizer]
+            self._backend.normalizer = normalizers.Sequence([step for step in steps if step is not None])
+            self._guard = guard
+        return tuple(self._backend.encode(chunk, add_special_tokens=False).ids)
+
+    def _encode_template(self, *roles: str) -> list[int]:
+        token_ids = self._encode([{"role": role, "content": "x"} for role in roles])
+        return [i for i in token_ids if i in self.control_ids]
+
+    def _check(self, spellings: list[str]) -> None:
+        expected = self._tokenizer.apply_chat_template(PROBE, return_dict=False, **TEMPLATE_ARGS)
+        found = self.encode(PROBE)
+        if found != expected:
+            raise ConfigError(
+                f"{self._model_dir}: this kind of tokenizer is not supported; a plain chat has the ids {found}, "
+                f"where apply_chat_template gives {expected}: choose another model"
+            )
+        try:
+            self.encode([{"role": "user", "content": " ".join(spellings)}])
+        except BadInput as error:
+            raise ConfigError(
+                f"{self._model_dir}: this kind of tokenizer is not supported; it cannot read the name of a control "
+                "token as text: choose another model"
+            ) from error
+
+
+def _load(model_dir: Path) -> tuple[Any, str]:
+    """transformers' view of a folder (tokenizer.json as it stands, named special tokens added), and its template."""
+    if not (model_dir / "tokenizer.json").is_file():
+        raise ConfigError(
+            f"{model_dir} has no tokenizer.json: save one with "
+            f"AutoTokenizer.from_pretrained(...).save_pretrained({str(model_dir)!r})"
+        )
+    from transformers import PreTrainedTokenizerFast  # 0.5 s; unlike AutoTokenizer it does not import torch
+
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(model_dir, local_files_only=True)
+    try:
+        return tokenizer, tokenizer.get_chat_template()
+    except ValueError as error:
+        raise ConfigError(
+            f"{model_dir} has no chat template (chat_template.jinja, or chat_template in tokenizer_config.json): "
+            "choose an instruction-tuned model, or put one there"
+        ) from error
+
+
+def _found_before_normalizing(backend: Tokenizer, control_ids: frozenset[int]) -> Tokenizer:
+    """A copy that finds control tokens in raw text only: one found in normalized text would no longer be guarded."""
+    spec = json.loads(backend.to_str()) | {"truncation": None, "padding": None}
+    for token in spec["added_tokens"]:
+        token["normalized"] &= token["id"] not in control_ids
+    return Tokenizer.from_str(json.dumps(spec))
+
+
+def _stop_token_ids(model_dir: Path, eos_token_id: int | None) -> tuple[int, ...]:
+    path = model_dir / "generation_config.json"
+    listed = json.loads(path.read_text(encoding="utf-8")).get("eos_token_id") if path.is_file() else None
+    ids = {eos_token_id, *(listed if isinstance(listed, list) else [listed])} - {None}
+    if not ids:
+        raise ConfigError(
+            f"{model_dir} names no token that ends an answer: set eos_token in tokenizer_config.json or eos_token_id "
+            "in generation_config.json"
+        )
+    return tuple(sorted(ids))
