@@ -18,12 +18,55 @@ EXECUTION = ("launcher", "engine.throughput")
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Message(Section):
     role: Literal["system", "user", "assistant"]
     content: str
+
+
+class SplitPart(Section):
+    file: str
+    interval: tuple[float, float]  # of the questions' hashes, in [0, 1)
+
+
+class Hub(Section):
+    repo: str
+    path: str
+    revision: str | None
+
+
+class Wheel(Section):
+    member: str
+    format: str
+    sha256: str
+
+
+class Origins(Section):
+    path: str | None
+    hub: Hub | None
+    wheel: Wheel | None
+
+
+class Columns(Section):
+    id: list[str]
+    question: list[str] = Field(min_length=1)
+    answers: list[str] = Field(min_length=1)
+
+
+class Data(Section):
+    source: str = Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")
+    train: int | None = Field(ge=1)
+    validation: int | None = Field(ge=1)
+    test: int | None = Field(ge=1)
+    seed: int = Field(ge=0, lt=2**31)
+    splits: dict[Literal["train", "validation", "test"], SplitPart] = Field(min_length=3)
+    files: dict[str, Origins]
+    columns: Columns
+    answer_marker: str | None
+    max_bad_fraction: float = Field(ge=0, le=1)
+    allow_unpinned: bool
 
 
 class Engine(Section):
@@ -46,6 +89,29 @@ class Strategy(Section):
     initialization: Literal["evolving", "fixed"]
     filter: Literal["improving", "non_decreasing", "equal_only", "none", "random_matched"]
     fine_tuning: Literal["evolving", "fixed"]
+
+
+class Reward(Section):
+    name: str  # the chosen reward; `also` are computed beside it
+    threshold: float  # t: a reward of at least this is correct
+    also: list[str]
+
+
+class Filter(Section):
+    margin: float = Field(ge=0)
+    drop_duplicates: bool
+    max_per_question: int | None = Field(ge=1)
+    max_kept_correct_per_improving: float | None = Field(ge=0)
+    max_copy_share: float | None = Field(ge=0, le=1)
+
+
+class Compat(Section):
+    """What the authors' code does and their paper does not say: all off by default."""
+
+    cross_pairing: bool
+    equal_only_filter: bool
+    whole_text_score: bool
+    separate_training_prompt: bool
 
 
 class Eval(Section):
@@ -72,12 +138,16 @@ class Config(Section):
     run: str
     seed: int = Field(ge=0, lt=2**31)
     device: Literal["cpu", "cuda"]
+    data: Data
     engine: Engine
     sampling: Sampling
+    prompt: Prompt
     strategy: Strategy
+    reward: Reward
+    filter: Filter
     eval: Eval
     launcher: Launcher
-    prompt: Prompt
+    compat: Compat
 
 
 def validate(values: dict[str, Any]) -> Config:

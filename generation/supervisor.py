@@ -5,6 +5,7 @@ with a growing pause; what it had in hand is drawn again with the same seeds. Fr
 shard at a time, so that a shard which kills twice is known by name.
 """
 
+import contextlib
 import json
 import os
 import selectors
@@ -146,10 +147,8 @@ class Supervisor:
             signal_group(worker.process, signal.SIGTERM)
         deadline = time.monotonic() + GRACE_SECONDS
         for worker in list(self.workers):
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 worker.process.wait(max(0.0, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                pass
             signal_group(worker.process, signal.SIGKILL)
             worker.process.wait()
             self._forget(worker)
@@ -157,10 +156,8 @@ class Supervisor:
 
 def signal_group(process: subprocess.Popen, signum: int) -> None:
     """Signal a worker and everything it started; nothing left of it is fine."""
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signum)
-    except ProcessLookupError:
-        pass
 
 
 def tail(log: Path, lines: int = 15) -> str:

@@ -88,7 +88,7 @@ class TransformersEngine:
         ]
 
     def _probabilities(self, logits: Any) -> Any:
-        """softmax(logits / T), cut to the smallest set of tokens with mass top_p; T = 0 is greedy. (batch, vocabulary)"""
+        """softmax(logits / T), cut to the smallest set of tokens with mass top_p; T = 0 is greedy."""
         import torch
 
         if self._sampling.temperature == 0:

@@ -1,0 +1,144 @@
+"""Make a run's questions: fetch the source, check every row, draw the splits, publish.
+
+    python -m data run=demo
+
+Reads runs/<run>/config.yaml (`data`) and the source's files; writes runs/<run>/questions/: a shard per split,
+_quarantined.jsonl (rows set aside: file, line, code, detail), _dropped_aliases.jsonl, _overlap.json, _MANIFEST.json.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from conf.schema import load
+from data import shards
+from data.errors import stage_main
+from data.fingerprint import digest_bytes, digest_file
+from data.overlap import OVERLAP, compare_splits
+from data.publish import publish, sweep_temporaries
+from data.question_reports import json_lines, refuse_bad_input, summary
+from data.question_splits import draw, num_repeated, parts_of, without_duplicates
+from data.questions import Question, Reading, read_questions
+from data.run import Run, locked, stage_arguments
+from data.schemas import QUESTIONS, SPLITS
+from data.shards import Manifest, read_manifest, shard_name
+from data.sources import SourceFile, fetch
+from data.stage import finished, lineage, refuse_strays
+
+QUARANTINED = "_quarantined.jsonl"
+DROPPED = "_dropped_aliases.jsonl"
+# What decides the questions; the limit of bad rows and the leave to take an unpinned revision do not.
+DECIDING = ("source", *SPLITS, "seed", "splits", "columns", "answer_marker")
+
+
+def main(argv: list[str]) -> None:
+    run = Run(stage_arguments(argv, "data", "run")["run"])
+    config = load(run).data.model_dump(mode="json")
+    with locked(run):
+        manifest = already_made(run.questions, config) or make_questions(run.questions, config)
+    print(summary(manifest, run.questions), flush=True)
+
+
+def already_made(folder: Path, config: Mapping[str, Any]) -> Manifest | None:
+    """The manifest of questions that are complete; FingerprintMismatch when the settings or a local file changed.
+
+    A local file that is gone does not invalidate the questions made from it: its recorded sha256 stands.
+    """
+    recorded = read_manifest(folder)
+    if recorded is None:
+        return None
+    sha256 = dict(recorded.parents)
+    for name, origins in config["files"].items():
+        if origins["path"] is not None and Path(origins["path"]).exists():
+            sha256[name] = digest_file(Path(origins["path"]))
+    complete = finished(folder, settings(config, sha256), recorded.parents)
+    return recorded if complete and all((folder / name).is_file() for name in recorded.extra["reports"]) else None
+
+
+def settings(config: Mapping[str, Any], sha256: Mapping[str, str]) -> dict[str, Any]:
+    """What the questions depend on. A local file is its sha256, wherever it lies; the other origins are pinned."""
+    files = {
+        name: {"sha256": sha256.get(name)} if origins["path"] else {"hub": origins["hub"], "wheel": origins["wheel"]}
+        for name, origins in config["files"].items()
+    }
+    return {key: config[key] for key in DECIDING} | {"files": files}
+
+
+def make_questions(folder: Path, config: Mapping[str, Any]) -> Manifest:
+    """Fetch, check, draw and publish; BadInput leaves the report of the rows set aside and nothing else."""
+    sweep_temporaries(folder)
+    parts = parts_of(config)
+    sources = {name: fetch(name, files, config["allow_unpinned"]) for name, files in config["files"].items()}
+    readings = without_duplicates({name: read(source, config) for name, source in sources.items()})
+    splits, available, left_out = draw(readings, parts, config["seed"])
+    set_aside = [row for reading in readings.values() for row in reading.set_aside] + left_out
+    dropped = [row for reading in readings.values() for row in reading.dropped_aliases]
+    publish(folder / QUARANTINED, json_lines(set_aside), replace=True)
+    refuse_bad_input(readings.values(), splits, config["max_bad_fraction"], folder / QUARANTINED)
+
+    overlap = compare_splits(splits)
+    reports = {QUARANTINED: json_lines(set_aside), DROPPED: json_lines(dropped), OVERLAP: as_json(overlap)}
+    for name, content in reports.items():
+        publish(folder / name, content, replace=True)
+    parents = {name: source.origin["sha256"] for name, source in sources.items()}
+    deciding = settings(config, parents)
+    described = publish_shards(folder, splits, config["source"], lineage(deciding, parents))
+    extra = {
+        "sources": {name: source.origin | {"rows": readings[name].num_rows} for name, source in sources.items()},
+        "available": available,
+        "repeated_questions": {split: num_repeated(questions) for split, questions in splits.items()},
+        "set_aside": dict(sorted(Counter(row.code for row in set_aside).items())),
+        "dropped_aliases": len(dropped),
+        "overlap": overlap["counts"],
+        "reports": {name: digest_bytes(content) for name, content in reports.items()},
+    }
+    rows = sum(shard["rows"] for shard in described.values())
+    bad = len(set_aside)
+    manifest = Manifest("questions", 0, deciding, parents, rows + bad, rows, bad, described, extra=extra)
+    manifest.write(folder)
+    return manifest
+
+
+def read(source: SourceFile, config: Mapping[str, Any]) -> Reading:
+    """Every row of a source's file, checked; rows are named by the file they came from."""
+    file = source.origin.get("path") or source.origin["member"]
+    columns, marker = config["columns"], config["answer_marker"]
+    return read_questions(file, source.content, source.format, config["source"], columns, marker)
+
+
+def publish_shards(
+    folder: Path, splits: Mapping[str, list[Question]], source: str, own_lineage: str
+) -> dict[str, dict[str, Any]]:
+    """One shard per split, in the order of the draw; a shard that is there already must hold the same."""
+    described = {}
+    for split, questions in splits.items():
+        path = folder / shard_name(split, 0, 1)
+        table = as_table(questions, split, source)
+        shards.write_shard(path, table, QUESTIONS, {"stage": "questions", "split": split, "lineage": own_lineage})
+        found, header = shards.read_shard(path, QUESTIONS)
+        if header["lineage"] != own_lineage or not found.equals(table):
+            raise shards.corrupt(path, "it holds other questions than the source and the settings give")
+        described[path.name] = shards.describe_shard(shards.read_bytes(path), header)
+    refuse_strays(folder, set(described))
+    return described
+
+
+def as_table(questions: Iterable[Question], split: str, source: str) -> pa.Table:
+    """Questions as rows of the schema QUESTIONS."""
+    rows = [
+        {"question_id": q.question_id, "question": q.question, "answers": q.answers, "split": split, "source": source}
+        for q in questions
+    ]
+    return pa.Table.from_pylist(rows, schema=QUESTIONS)
+
+
+def as_json(value: Any) -> bytes:
+    return json.dumps(value, indent=1).encode() + b"\n"
+
+
+if __name__ == "__main__":
+    stage_main(main)

