@@ -5,6 +5,7 @@ LoraConfig); everything else is ours. `load` is how a stage gets its run's setti
 """
 
 import difflib
+from pathlib import Path
 from typing import Any, Literal
 
 import yaml
@@ -14,7 +15,7 @@ from data.errors import ConfigError
 from data.run import Run
 
 # Settings that change how fast a run goes and never what it computes: free to differ between restarts.
-EXECUTION = ("launcher", "engine.throughput")
+EXECUTION = ("launcher", "engine.throughput", "training.throughput")
 
 
 class Section(BaseModel):
@@ -119,6 +120,28 @@ class Eval(Section):
     initialization: Literal["strategy", "evolving"]
 
 
+class StopCheck(Section):
+    num_prompts: int = Field(ge=0)
+    max_tokens: int = Field(ge=1)
+    min_rate: float = Field(ge=0, le=1)
+
+
+class Training(Section):
+    batch_size: int = Field(ge=1)  # rows per optimiser step
+    num_epochs: int = Field(ge=1)
+    length_grouping: bool
+    max_length: int | None = Field(ge=1)
+    on_empty: Literal["keep_model", "stop"]
+    stop_check: StopCheck
+    args: dict[str, Any]
+    throughput: dict[str, Any]
+
+
+class Peft(Section):
+    kind: Literal["none", "lora"]
+    args: dict[str, Any]
+
+
 class Launcher(Section):
     kind: Literal["local"]
     workers: int = Field(ge=0, le=4096)
@@ -146,6 +169,8 @@ class Config(Section):
     reward: Reward
     filter: Filter
     eval: Eval
+    training: Training
+    peft: Peft
     launcher: Launcher
     compat: Compat
 
@@ -181,7 +206,7 @@ def known_keys(section: type[BaseModel], prefix: str = "") -> list[str]:
     return keys
 
 
-def execution_file(run: Run):
+def execution_file(run: Run) -> Path:
     """Where the settings that may differ between restarts are kept."""
     return run.dir / "_execution.yaml"
 
@@ -198,6 +223,6 @@ def load(run: Run) -> Config:
         raise ConfigError(
             f"{run.config} is not a run's configuration ({error}): restore it, or start another run"
         ) from None
-    values["launcher"] = execution["launcher"]
-    values["engine"] = values["engine"] | execution["engine"]
+    for name, section in execution.items():
+        values[name] = values.get(name, {}) | section
     return validate(values)

@@ -1,4 +1,4 @@
-"""What is said about a run's questions: which rows are set aside, that they are too many, and three lines in the end."""
+"""What is said about a run's questions: the rows set aside, that they are too many, and three lines in the end."""
 
 import json
 from collections.abc import Iterable, Mapping

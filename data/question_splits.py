@@ -47,8 +47,8 @@ def without_duplicates(readings: Mapping[str, Reading]) -> dict[str, Reading]:
             if (known.question, known.answers) != (question.question, question.answers):
                 raise BadInput(
                     f"{known.place} and {question.place} both have the id {question.question_id!r} and differ in "
-                    "question or answers: make ids unique over all files, or begin a run with data.columns.id=[], which "
-                    "makes them from the content"
+                    "question or answers: make ids unique over all files, or begin a run with data.columns.id=[], to "
+                    "have them made from the content"
                 )
             if question.question_id in here:
                 copies.append(SetAside(reading.file, question.line, "DUPLICATE", f"has the content of {known.place}"))

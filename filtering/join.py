@@ -36,6 +36,12 @@ class Joined:
         names = ("answer_rows", "prompt_rows", "correction_rows", "init_index", "corr_index")
         return replace(self, **{name: getattr(self, name)[chosen] for name in names})
 
+    def pair_ids(self) -> list[tuple[str, int, int]]:
+        """(question_id, init_index, corr_index) of every pair."""
+        ids = self.corrections["question_id"].to_pylist()
+        indices = (self.correction_rows, self.init_index, self.corr_index)
+        return [(ids[row], j, k) for row, j, k in zip(*(column.tolist() for column in indices), strict=True)]
+
 
 def join(
     path: Path, initial: pa.Table, corrections: pa.Table, num_corrections: int, set_aside: Counter[tuple[str, int]]

@@ -54,8 +54,8 @@ def add(total: Counts, counts: Counts) -> None:
         total.setdefault(kind, Counter()).update(counter)
 
 
-def summarize(counts: Counts) -> dict[str, Any]:
-    """A split's entry in metrics.json. t1, t2: share of pairs whose initial answer, whose correction is correct."""
+def summarize(counts: Counts, rewards: list[dict[str, np.ndarray]]) -> dict[str, Any]:
+    """A split's entry in metrics.json, from its counts and, per shard, {initial_<reward>, correction_<reward>}."""
     rows, samples = counts["rows"], counts["samples"]
     num_pairs = counts["transitions"].total()
     outside = counts["transitions"] - counts["gold_in_question"]
@@ -76,6 +76,7 @@ def summarize(counts: Counts) -> dict[str, Any]:
         "num_correction_format_failures": counts["flags"]["correction_no_final_answer"],
         "num_initial_answer_tokens": samples["initial_answer_tokens"],
         "num_correction_tokens": samples["correction_tokens"],
+        "mean_rewards": mean_rewards(rewards),
         "num_kept": rows["kept"],
         "reasons": dict(sorted(counts["reasons"].items())),
         "flags": dict(sorted(counts["flags"].items())),
@@ -83,7 +84,8 @@ def summarize(counts: Counts) -> dict[str, Any]:
 
 
 def accuracy(transitions: Counter[str]) -> dict[str, Any]:
-    """t1, t2, their difference and SCoRe's four transition rates, from the pairs of each transition."""
+    """From the pairs of each transition: t1 and t2, the share whose initial answer and whose correction is correct,
+    delta = t2 - t1 and SCoRe's four transition rates."""
     num_pairs = transitions.total()
     before = transitions["c->c"] + transitions["c->i"]
     after = transitions["c->c"] + transitions["i->c"]
@@ -100,12 +102,13 @@ def accuracy(transitions: Counter[str]) -> dict[str, Any]:
     }
 
 
-def mean_rewards(columns: list[dict[str, np.ndarray]]) -> dict[str, float | None]:
-    """{initial_<reward>, correction_<reward>: mean over all pairs}, rounded once, so no order of shards shows."""
-    return {
-        name: ratio(math.fsum(value for shard in columns for value in shard[name].tolist()), sum(map(len, (s[name] for s in columns))))
-        for name in (columns[0] if columns else ())
-    }
+def mean_rewards(shards: list[dict[str, np.ndarray]]) -> dict[str, float | None]:
+    """{initial_<reward>, correction_<reward>: mean over all pairs}, summed exactly: shards may have any size."""
+    means = {}
+    for name in shards[0]:
+        values = np.concatenate([shard[name] for shard in shards])
+        means[name] = ratio(math.fsum(values.tolist()), len(values))
+    return means
 
 
 def ratio(part: float, whole: int) -> float | None:

@@ -1,5 +1,7 @@
 """SFT rows: the kept corrections as prompt and completion, readable for any trainer, and as the sampled tokens."""
 
+from typing import Any
+
 import pyarrow as pa
 
 from data.schemas import SFT
@@ -9,19 +11,17 @@ from filtering.join import Joined
 def to_table(joined: Joined) -> pa.Table:
     """One row per pair of `joined`: its prompt, its correction as the one assistant turn, and exactly the ids that were
     sampled, prompt_token_ids + token_ids; completion_mask is 1 on the latter, the stop token included."""
-    prompts = joined.corrections.take(pa.array(joined.prompt_rows)).select(["question_id", "prompt", "prompt_token_ids"])
-    completions = joined.corrections.take(pa.array(joined.correction_rows)).select(["text", "token_ids"])
-    keys = zip(joined.init_index.tolist(), joined.corr_index.tolist(), strict=True)
-    rows = zip(prompts.to_pylist(), completions.to_pylist(), keys, strict=True)
-    return pa.Table.from_pylist([_row(prompt, completion, *key) for prompt, completion, key in rows], schema=SFT)
+    prompts = joined.corrections.select(["prompt", "prompt_token_ids"]).take(pa.array(joined.prompt_rows)).to_pylist()
+    texts = joined.corrections.select(["text", "token_ids"]).take(pa.array(joined.correction_rows)).to_pylist()
+    return pa.Table.from_pylist(list(map(_row, joined.pair_ids(), prompts, texts)), schema=SFT)
 
 
-def _row(prompt: dict, completion: dict, init_index: int, corr_index: int) -> dict:
+def _row(key: tuple[str, int, int], prompt: dict[str, Any], completion: dict[str, Any]) -> dict[str, Any]:
     prompt_ids, completion_ids = prompt["prompt_token_ids"], completion["token_ids"]
     return {
-        "question_id": prompt["question_id"],
-        "init_index": init_index,
-        "corr_index": corr_index,
+        "question_id": key[0],
+        "init_index": key[1],
+        "corr_index": key[2],
         "prompt": prompt["prompt"],
         "completion": [{"role": "assistant", "content": completion["text"]}],
         "input_ids": prompt_ids + completion_ids,

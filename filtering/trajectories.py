@@ -23,7 +23,7 @@ class Scoring:
     """rewards: all that are computed, `chosen` among them; a chosen reward of at least `threshold` (t) is correct.
     expects_marker: the prompt asks for a marked final answer."""
 
-    rewards: tuple[str, ...]
+    rewards: list[str]
     chosen: str
     threshold: float
     expects_marker: bool
@@ -61,12 +61,11 @@ def pair_columns(joined: Joined, scores: Scores, chosen: str, seed: int) -> Pair
         joined.corrections[name].to_pylist() for name in ("question_id", "initial_answer", "text", "finish_reason")
     )
     rows = list(zip(joined.prompt_rows.tolist(), joined.correction_rows.tolist(), strict=True))
-    keys = zip(joined.correction_rows.tolist(), joined.init_index.tolist(), joined.corr_index.tolist(), strict=True)
     rewards = scores.of_pairs(joined)
     return Pairs(
         question=np.array([sample_seed(ids[row]) for _, row in rows], dtype=np.int64),
         content=np.array([sample_seed(ids[row], answers[at], texts[row]) for at, row in rows], dtype=np.int64),
-        draw=np.array([sample_seed(seed, "filter", ids[row], j, k) for row, j, k in keys], dtype=np.int64),
+        draw=np.array([sample_seed(seed, "filter", *key) for key in joined.pair_ids()], dtype=np.int64),
         initial_reward=rewards[f"initial_{chosen}"],
         correction_reward=rewards[f"correction_{chosen}"],
         truncated=np.array([finish_reasons[row] == "length" for _, row in rows], dtype=bool),
@@ -104,7 +103,7 @@ def to_table(
         "initial_num_tokens": pc.list_value_length(answers["token_ids"]),
         "correction_num_tokens": pc.list_value_length(corrections["token_ids"]),
     }
-    schema = trajectories_schema(list(scoring.rewards))
+    schema = trajectories_schema(scoring.rewards)
     return pa.Table.from_pydict({name: columns[name] for name in schema.names}, schema=schema)
 
 

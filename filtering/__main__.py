@@ -1,0 +1,70 @@
+"""Score and filter what M_n generated: how it does, and the rows M_{n+1} is trained on.
+
+    python -m filtering run=demo iteration=2
+
+Reads runs/demo/questions/, iter_02/initial_answers/ and iter_02/corrections/.
+Writes iter_02/trajectories/ (all pairs), iter_02/metrics.json and iter_02/sft/ (the kept pairs), in this order.
+"""
+
+import json
+import time
+
+from conf.schema import Config, load
+from data.errors import ConfigError, stage_main
+from data.publish import publish
+from data.run import Run, iteration_number, locked, stage_arguments
+from filtering.compat import equal_only_filter, whole_text_score
+from filtering.filters import Options
+from filtering.final_answer import after_marker
+from filtering.passes import Settings
+from filtering.report import describe
+from filtering.rewards import REWARDS
+from filtering.source import Source
+from filtering.stage import filter_iteration, is_complete
+from filtering.trajectories import Scoring
+
+
+def main(argv: list[str]) -> None:
+    arguments = stage_arguments(argv, "filtering", "run", "iteration")
+    run, number = Run(arguments["run"]), iteration_number(arguments["iteration"])
+    config = load(run)
+    settings = settings_of(config)
+    held_out = {"validation": 1, "test": 1}
+    label = f"iter_{number:02d} filtering"
+    with locked(run):
+        source = Source(run, number, {"train": config.sampling.num_corrections} | held_out)
+        if is_complete(source, settings):
+            print(f"{label}: complete", flush=True)
+            return
+        started = time.monotonic()
+        summary = filter_iteration(source, settings, number)
+        seconds = round(time.monotonic() - started, 3)
+        publish(source.folder.costs / "filtering.json", json.dumps({"seconds": seconds}).encode(), replace=True)
+        print(f"{label}: {seconds:.0f} s\n{describe(summary)}", flush=True)
+
+
+def settings_of(config: Config) -> Settings:
+    """The plain values of this stage, with the compat switches applied; ConfigError for what it does not know."""
+    on = [name for name, value in config.compat.model_dump().items() if value]
+    chosen = whole_text_score(config.reward.name) if config.compat.whole_text_score else config.reward.name
+    name = config.strategy.filter
+    rewards = list(dict.fromkeys([chosen, config.reward.name, *config.reward.also]))
+    unknown = [reward for reward in rewards if reward not in REWARDS]
+    if unknown:
+        raise ConfigError(f"reward {unknown[0]} is not known; there are {', '.join(REWARDS)}: start another run")
+    marker = config.prompt.answer_marker
+    if marker is not None and after_marker(f"{marker} x") != "x":
+        raise ConfigError(
+            f"prompt.answer_marker={marker!r} is not found as a marker; use 'Final Answer:' or 'Answer:' in another run"
+        )
+    return Settings(
+        seed=config.seed,
+        filter=equal_only_filter(name) if config.compat.equal_only_filter else name,
+        options=Options(threshold=config.reward.threshold, **config.filter.model_dump()),
+        scoring=Scoring(rewards, chosen, config.reward.threshold, expects_marker=marker is not None),
+        compat=on,
+    )
+
+
+if __name__ == "__main__":
+    stage_main(main)

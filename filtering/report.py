@@ -1,0 +1,48 @@
+"""The screen after filtering: how the model does on every split, and what is kept of the training pairs."""
+
+from typing import Any
+
+COLUMNS = "{:<11}{:>9}{:>9}{:>8}{:>8}{:>8}{:>8}{:>8}{:>8}{:>8}{:>8}{:>8}"
+
+
+def describe(summary: dict[str, Any]) -> str:
+    """The transition table and the reasons; where nothing is kept, what to change."""
+    titles = ("split", "questions", "pairs", "t1", "t2", "delta", "i->c", "c->i", "c->c", "i->i", "copies", "cut off")
+    lines = [COLUMNS.format(*titles)]
+    lines += [COLUMNS.format(split, *cells(metrics)) for split, metrics in summary["splits"].items()]
+    train = summary["splits"]["train"]
+    reasons = ", ".join(f"{reason} {count:,}" for reason, count in train["reasons"].items())
+    lines.append(f"kept {train['num_kept']:,} of {train['num_pairs']:,} train pairs ({reasons})")
+    if summary["compat"]:
+        lines.append(f"not the paper's text: compat {', '.join(summary['compat'])}")
+    if train["num_kept"] == 0:
+        lines.append(advice(summary["filter"]["name"]))
+    return "\n".join(lines)
+
+
+def cells(metrics: dict[str, Any]) -> list[str]:
+    """A split's row: counts as they are, rates in per cent."""
+    transitions = [transition["count"] for transition in metrics["transitions"].values()]
+    counts = [metrics["num_questions"], metrics["num_pairs"]]
+    rates = [metrics["t1"], metrics["t2"], metrics["delta"]]
+    shares = [metrics["copy_rate"], metrics["correction_truncation_rate"]]
+    return [
+        *(f"{count:,}" for count in counts),
+        *(percent(rate) for rate in rates),
+        *(f"{count:,}" for count in transitions),
+        *(percent(share) for share in shares),
+    ]
+
+
+def percent(rate: float | None) -> str:
+    return "-" if rate is None else f"{100 * rate:.1f} %"
+
+
+def advice(name: str) -> str:
+    """What gives rows to train on where the filter `name` kept none."""
+    wider = "strategy=ENF (it also keeps answers that were right and stayed right), " if name == "improving" else ""
+    return (
+        f"Nothing to train on: filter {name} kept no pair. Start another run with more samples "
+        f"(sampling.num_initial=, sampling.num_corrections=), {wider}fewer bounds (filter.*), more questions "
+        "(data.train=) or a stronger model (model=)."
+    )

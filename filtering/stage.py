@@ -1,0 +1,82 @@
+"""What surrounds the passes: is there work, and the files that sum the tables up, written last."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from data.fingerprint import digest_bytes, digest_file
+from data.publish import publish, sweep_temporaries
+from data.schemas import SPLITS
+from data.shards import Manifest, read_shard
+from data.stage import finished, lineage, refuse_strays, set_aside
+from filtering import metrics
+from filtering.passes import Settings, Tables, write_tables
+from filtering.source import Source
+
+
+def is_complete(source: Source, settings: Settings) -> bool:
+    """Whether both folders and metrics.json are there and are what these samples and settings give."""
+    folder = source.folder
+    manifests = [finished(part, asdict(settings), source.parents) for part in (folder.trajectories, folder.sft)]
+    if None in manifests or not folder.metrics.exists():
+        return False
+    return digest_file(folder.metrics) == manifests[1].extra["metrics"]
+
+
+def filter_iteration(source: Source, settings: Settings, iteration: int) -> dict[str, Any]:
+    """Make trajectories/, metrics.json and sft/, whose manifest comes last; returns what metrics.json holds."""
+    folder, fingerprint, parents = source.folder, asdict(settings), source.parents
+    for part in (folder.trajectories, folder.sft):
+        clear_the_way(part, lineage(fingerprint, parents))
+    tables = write_tables(source, settings, {"iteration": iteration, "lineage": lineage(fingerprint, parents)})
+
+    quarantined = tables.quarantined
+    if quarantined:
+        lines = [json.dumps(entry, sort_keys=True, ensure_ascii=False) for entry in quarantined]
+        publish(folder.trajectories / "_quarantined.jsonl", "\n".join([*lines, ""]).encode(), replace=True)
+    written = num_rows(tables.trajectories)
+    trajectories = Manifest(
+        "trajectories", iteration, fingerprint, parents, written + len(quarantined), written, len(quarantined),
+        tables.trajectories,
+    )  # fmt: skip
+    trajectories.write(folder.trajectories)
+    refuse_strays(folder.trajectories, set(tables.trajectories))
+
+    summary = summarize(settings, iteration, tables) | {"trajectories": trajectories.digest}
+    content = json.dumps(summary, indent=1, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+    publish(folder.metrics, content, replace=True)
+
+    kept, extra = num_rows(tables.sft), {"trajectories": trajectories.digest, "metrics": digest_bytes(content)}
+    sft = Manifest("sft", iteration, fingerprint, parents, kept, kept, 0, tables.sft, extra=extra)
+    refuse_strays(folder.sft, set(tables.sft))
+    sft.write(folder.sft)
+    return summary
+
+
+def summarize(settings: Settings, iteration: int, tables: Tables) -> dict[str, Any]:
+    """The content of metrics.json: the settings behind the numbers, then an entry per split that has questions."""
+    return {
+        "iteration": iteration,
+        "reward": settings.scoring.chosen,
+        "threshold": settings.scoring.threshold,
+        "filter": {"name": settings.filter} | asdict(settings.options),
+        "compat": settings.compat,
+        "splits": {
+            split: metrics.summarize(tables.counts[split], tables.rewards[split])
+            for split in SPLITS
+            if split in tables.counts
+        },
+    }
+
+
+def clear_the_way(folder: Path, expected_lineage: str) -> None:
+    """Remove a killed writer's temporary files, and move aside shards that it made from something else."""
+    if folder.is_dir():
+        sweep_temporaries(folder)
+        if any(read_shard(path)[1]["lineage"] != expected_lineage for path in folder.glob("*.parquet")):
+            set_aside(folder)
+
+
+def num_rows(shards: dict[str, dict[str, Any]]) -> int:
+    return sum(shard["rows"] for shard in shards.values())

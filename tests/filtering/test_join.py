@@ -1,0 +1,114 @@
+"""Corrections belong to their own initial answer, and nothing is lost, doubled or mismatched on the way."""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from data.errors import CorruptArtifact
+from data.schemas import CORRECTIONS, INITIAL_ANSWERS
+from filtering.join import crossed, join
+
+PATH = Path("corrections/train-00000-of-00001.parquet")
+
+
+def row(**values) -> dict:
+    common = {"prompt": [], "prompt_token_ids": [1], "token_ids": [2], "finish_reason": "stop"}
+    return common | {"seed": 0, "cumulative_logprob": 0.0} | values
+
+
+def tables(num_questions: int, num_initial: int, num_corrections: int) -> tuple[list[dict], list[dict]]:
+    """Rows whose texts name their own keys."""
+    initial = [
+        row(question_id=f"q{i}", init_index=j, text=f"q{i}/{j}")
+        for i in range(num_questions)
+        for j in range(num_initial)
+    ]
+    corrections = [
+        row(
+            question_id=answer["question_id"],
+            init_index=answer["init_index"],
+            corr_index=k,
+            initial_answer=answer["text"],
+            text=f"{answer['text']}/{k}",
+        )
+        for answer in initial
+        for k in range(num_corrections)
+    ]
+    return initial, corrections
+
+
+def joined(initial: list[dict], corrections: list[dict], num_corrections: int, set_aside: Counter | None = None):
+    answers = pa.Table.from_pylist(initial, schema=INITIAL_ANSWERS)
+    table = pa.Table.from_pylist(corrections, schema=CORRECTIONS)
+    return join(PATH, answers, table, num_corrections, set_aside or Counter())
+
+
+def texts(some) -> list[tuple[str, str]]:
+    answers = some.initial["text"].take(pa.array(some.answer_rows)).to_pylist()
+    return list(zip(answers, some.corrections["text"].take(pa.array(some.correction_rows)).to_pylist(), strict=True))
+
+
+@given(st.integers(0, 3), st.integers(1, 3), st.integers(1, 3), st.randoms())
+def test_every_correction_meets_its_own_initial_answer_in_any_order(num_questions, num_initial, num_corrections, random):
+    initial, corrections = tables(num_questions, num_initial, num_corrections)
+    random.shuffle(initial)
+    random.shuffle(corrections)
+    some = joined(initial, corrections, num_corrections)
+    assert len(some) == num_questions * num_initial * num_corrections
+    assert [f"{key[0]}/{key[1]}/{key[2]}" for key in some.pair_ids()] == [text for _, text in texts(some)]
+    assert all(correction.startswith(f"{answer}/") for answer, correction in texts(some))
+
+
+@given(st.data())
+def test_accounting_is_exact(data):
+    """Any one row lost, doubled, renumbered, moved or edited is refused, and named."""
+    initial, corrections = tables(2, 2, 2)
+    rows = data.draw(st.sampled_from([initial, corrections]))
+    at = data.draw(st.integers(0, len(rows) - 1))
+    changes = {
+        "lost": lambda: rows.pop(at),
+        "doubled": lambda: rows.append(dict(rows[at])),
+        "moved": lambda: rows[at].update(question_id="q9"),
+        "renumbered": lambda: rows[at].update(init_index=5),
+        "edited": lambda: rows[at].update(text="other") if rows is initial else rows[at].update(initial_answer="other"),
+    }
+    changes[data.draw(st.sampled_from(sorted(changes)))]()
+    with pytest.raises(CorruptArtifact, match=r"train-00000-of-00001.parquet cannot be used: \d .*e.g. \('q\d', \d"):
+        joined(initial, corrections, 2)
+
+
+@pytest.mark.parametrize("corr_index", [-1, 2])
+def test_a_correction_with_a_number_that_was_not_planned_is_refused(corr_index):
+    initial, corrections = tables(1, 1, 2)
+    corrections[1]["corr_index"] = corr_index
+    with pytest.raises(CorruptArtifact, match="not numbered 0 to 1"):
+        joined(initial, corrections, 2)
+
+
+def test_corrections_that_generation_set_aside_are_accounted_for():
+    initial, corrections = tables(2, 1, 2)
+    with pytest.raises(CorruptArtifact, match=r"1 initial answers do not have 2 corrections, e.g. \('q1', 0\)"):
+        joined(initial, corrections[:2], 2)
+    assert len(joined(initial, corrections[:2], 2, Counter({("q1", 0): 2}))) == 2
+    with pytest.raises(CorruptArtifact):  # set aside, and there all the same
+        joined(initial, corrections, 2, Counter({("q1", 0): 2}))
+
+
+def test_crossed_pairs_have_keys_of_their_own_and_the_other_answers_prompt():
+    some = crossed(joined(*tables(2, 2, 2), 2), 2)
+    assert len(some) == 2 * 2**2 * 2
+    assert len(set(some.pair_ids())) == len(some)
+    assert texts(some)[:4] == [("q0/0", "q0/0/0"), ("q0/0", "q0/0/1"), ("q0/0", "q0/1/0"), ("q0/0", "q0/1/1")]
+    assert some.pair_ids()[:4] == [("q0", 0, 0), ("q0", 0, 1), ("q0", 0, 2), ("q0", 0, 3)]
+    prompts = some.corrections["initial_answer"].take(pa.array(some.prompt_rows)).to_pylist()
+    assert prompts == [answer for answer, _ in texts(some)]
+
+
+def test_chosen_pairs_keep_their_rows():
+    some = joined(*tables(2, 1, 2), 2)
+    assert some.where(np.array([False, True, True, False])).pair_ids() == [("q0", 0, 1), ("q1", 0, 0)]
