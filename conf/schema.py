@@ -70,6 +70,33 @@ class Data(Section):
     allow_unpinned: bool
 
 
+class ModelHub(Section):
+    repo: str
+    revision: str | None
+
+
+class GgufWheel(Section):
+    package: str
+    member: str
+    sha256: str
+
+
+class Gguf(Section):
+    sha256: str
+    eos_tokens: list[str] = Field(min_length=1)
+    tied: bool
+    disk_gib: float
+    wheels: list[GgufWheel] = Field(min_length=1)
+
+
+class Model(Section):
+    name: str
+    license: str
+    path: str | None
+    hub: ModelHub | None
+    gguf: Gguf | None
+
+
 class Engine(Section):
     kind: Literal["vllm", "transformers", "fake"]
     args: dict[str, Any]
@@ -162,6 +189,7 @@ class Config(Section):
     seed: int = Field(ge=0, lt=2**31)
     device: Literal["cpu", "cuda"]
     data: Data
+    model: Model
     engine: Engine
     sampling: Sampling
     prompt: Prompt

@@ -1,0 +1,1 @@
+"""SFT rows and a checkpoint in, the next checkpoint out. The only importer of trl and peft."""

@@ -1,0 +1,134 @@
+"""Fine-tune on the rows that iteration n-1 kept and publish M_n: algorithm 1, step 4.
+
+    python -m training run=demo iteration=2
+    torchrun --nproc-per-node 2 -m training run=demo iteration=2      same rows, order and batches on two processes
+
+Reads iter_01/sft/ and the checkpoint that the strategy fine-tunes (fixed: M_0, evolving: M_1).
+Writes iter_02/checkpoint/, a complete model folder, and iter_02/_costs/training.json.
+"""
+
+import contextlib
+import json
+import os
+import resource
+import shutil
+import time
+from typing import Any
+
+import pyarrow as pa
+
+from conf.schema import Config, load
+from data.checkpoints import RECORD, publish_folder, verify_folder
+from data.errors import stage_main
+from data.fingerprint import sample_seed
+from data.publish import make_folder, publish
+from data.run import Iteration, Run, iteration_number, locked, stage_arguments
+from data.schemas import SFT
+from data.shards import corrupt, iter_shards
+from data.stage import set_aside
+from training.checks import RowCheck
+from training.empty import keep_model_or_stop
+from training.plan import Plan, is_published, make_plan
+
+WORLD_SIZE = int(os.environ.get("WORLD_SIZE", "1"))  # processes that torchrun or accelerate launch started
+LEADER = int(os.environ.get("RANK", "0")) == 0  # the one of them that locks, publishes and reports
+
+
+def main(argv: list[str]) -> None:
+    arguments = stage_arguments(argv, "training", "run", "iteration")
+    run, number = Run(arguments["run"]), iteration_number(arguments["iteration"])
+    config = load(run)
+    with locked(run) if LEADER else contextlib.nullcontext():
+        plan, iteration = make_plan(run, config, number), run.iteration(number)
+        if is_published(iteration.checkpoint, plan):
+            report(f"{iteration.dir.name} training: complete")
+        elif plan.sft.written == 0:
+            clear_the_way(iteration)
+            keep_model_or_stop(plan, run.iteration(number - 1), iteration, config.training.on_empty)
+        else:
+            clear_the_way(iteration)
+            fine_tune(config, plan, iteration)
+        remove_work(iteration)
+
+
+def fine_tune(config: Config, plan: Plan, iteration: Iteration) -> None:
+    """Check the rows, train on them, check what was trained, publish it."""
+    from training import model_folder  # with torch, transformers, trl and peft: ten seconds
+    from training.memory import free_memory, num_parameters, require_memory
+    from training.stop_check import require_stops
+    from training.trainer import train
+
+    started = time.monotonic()
+    base, settings = plan.base_folder, config.training
+    verify_folder(base, plan.base)
+    vocab_size, max_positions = model_folder.sizes(base)
+    stops = model_folder.stop_token_ids(base)
+    max_length = min(max_positions, settings.max_length or max_positions)
+    rows = read_rows(plan, RowCheck(vocab_size, stops, max_length))
+    require_memory(num_parameters(base), config.peft.kind == "none", free_memory(config.device), config.device)
+
+    work = iteration.dir / f".training-{plan.fingerprint[:16]}"
+    make_folder(work)
+    seed = sample_seed(config.seed, "training", iteration.number) % 2**32  # numpy takes no more bits
+    trained = train(rows, base, work, settings, config.peft, seed, config.device)
+    if not LEADER:
+        return
+    ready = work / "checkpoint"
+    model_folder.write_folder(trained.folder, base, ready)
+    stop_rate = require_stops(ready, rows, stops, settings.stop_check, config.device)
+    publish_folder(ready, iteration.checkpoint, plan.settings, plan.parents)
+    costs = trained.costs() | {
+        "processes": WORLD_SIZE,
+        "rows": rows.num_rows,
+        "stop_rate": stop_rate,
+        "seconds": round(time.monotonic() - started, 1),
+        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+    }
+    publish(iteration.costs / "training.json", json.dumps(costs, indent=1).encode(), replace=True)
+    report(f"{iteration.dir.name} training: {describe(costs)}")
+
+
+def read_rows(plan: Plan, check: RowCheck) -> pa.Table:
+    """All rows, verified and checked shard by shard; only their keys and tokens stay in memory."""
+    tables = []
+    for _, table in iter_shards(plan.sft_folder, plan.sft, "train", SFT):
+        check.add(table)
+        tables.append(table.drop_columns(["prompt", "completion"]))
+    check.refuse(str(plan.sft_folder), plan.make_rows)
+    assert check.num_rows == plan.sft.written, f"{plan.sft_folder}: {check.num_rows} rows, {plan.sft.written} stated"
+    return pa.concat_tables(tables).combine_chunks()
+
+
+def clear_the_way(iteration: Iteration) -> None:
+    """Move a checkpoint aside whose parents were made anew; refuse a folder that nobody published."""
+    target = iteration.checkpoint
+    if not LEADER or not target.exists():
+        return
+    if not (target / RECORD).exists():
+        raise corrupt(target, f"it has no {RECORD}")
+    report(f"{target}: made from earlier rows or weights; moved to {set_aside(target).name} and made anew")
+
+
+def remove_work(iteration: Iteration) -> None:
+    """Drop the work folders of an iteration that is published: its own, and those of earlier rows."""
+    if LEADER:
+        for folder in iteration.dir.glob(".training-*"):
+            shutil.rmtree(folder)
+
+
+def describe(costs: dict[str, Any]) -> str:
+    """One line of what training took."""
+    return (
+        f"{costs['rows']:,} rows, {costs['steps']:,} steps, loss {costs['log'][0]['loss']:.3f} -> "
+        f"{costs['log'][-1]['loss']:.3f}, {costs['trained_tokens_per_second']:,.0f} trained tokens/s, "
+        f"peak {costs['peak_memory_bytes'] / 2**30:.1f} GiB, {costs['seconds']:.0f} s"
+    )
+
+
+def report(line: str) -> None:
+    if LEADER:
+        print(line, flush=True)
+
+
+if __name__ == "__main__":
+    stage_main(main)

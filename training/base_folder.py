@@ -1,0 +1,89 @@
+"""What a base model's folder must hold, and room and order while one is made. No torch here: checks cost milliseconds."""
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from data.errors import ConfigError, CorruptArtifact
+
+CODE_KEY = "auto_map"  # names Python files of the model's repository that transformers would run
+WITH_CODE_KEY = ("config.json", "tokenizer_config.json", "generation_config.json")
+INDEX = "model.safetensors.index.json"
+
+
+def check_model(folder: Path) -> None:
+    """CorruptArtifact unless the folder has a configuration, whole safetensors weights, a tokenizer and a chat
+    template, and asks for no code of its own."""
+    config = read_json(folder / "config.json")
+    if "model_type" not in config:
+        raise CorruptArtifact(f"{folder / 'config.json'} names no model_type: give a folder that transformers can load")
+    for name in WITH_CODE_KEY:
+        if (folder / name).is_file() and CODE_KEY in read_json(folder / name):
+            raise CorruptArtifact(
+                f"{folder / name} asks for code of its own ({CODE_KEY}), which is never run: if transformers knows "
+                f"model_type {config['model_type']!r}, remove that key, else use another model"
+            )
+    check_weights(folder)
+    if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model")):
+        raise CorruptArtifact(f"{folder} has neither tokenizer.json nor tokenizer.model: add the model's tokenizer files")
+    tokenizer_config = folder / "tokenizer_config.json"
+    in_config = tokenizer_config.is_file() and read_json(tokenizer_config).get("chat_template")
+    if not in_config and not (folder / "chat_template.jinja").is_file():
+        raise CorruptArtifact(f"{folder} has no chat template: use an instruction-tuned model, or add chat_template.jinja")
+
+
+def check_weights(folder: Path) -> None:
+    """CorruptArtifact unless the safetensors files are those of the index, or the one model.safetensors."""
+    found = {path.name for path in folder.glob("*.safetensors")}
+    index = folder / INDEX
+    expected = set(read_json(index)["weight_map"].values()) if index.is_file() else {"model.safetensors"}
+    if found != expected:
+        differing = ", ".join(sorted(found ^ expected)[:4])
+        raise CorruptArtifact(
+            f"{folder} has the weights {sorted(found) or 'in no safetensors file'}, and "
+            f"{INDEX if index.is_file() else 'a model in one file'} means {sorted(expected)}: fetch it anew "
+            f"(it differs in {differing})"
+        )
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object; CorruptArtifact when the file is missing or something else."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CorruptArtifact(f"{path} is missing: give a folder that transformers can load") from None
+    except ValueError as error:
+        raise CorruptArtifact(f"{path} is not JSON ({error}): fetch it anew") from None
+    if not isinstance(value, dict):
+        raise CorruptArtifact(f"{path} holds a {type(value).__name__}, an object was expected: fetch it anew")
+    return value
+
+
+def require_space(folder: Path, num_bytes: int) -> None:
+    """ConfigError when the file system of `folder` has less free."""
+    free = shutil.disk_usage(folder).free
+    if free < num_bytes:
+        raise ConfigError(
+            f"{folder.resolve()} has {free / 2**30:.1f} GiB free and the model needs {num_bytes / 2**30:.1f} GiB: free "
+            "some space, or keep models elsewhere with STASC_CACHE=<folder>"
+        )
+
+
+@contextlib.contextmanager
+def exclusive(folder: Path) -> Iterator[None]:
+    """Hold a folder, waiting for whoever holds it; the kernel lets go when the holder dies."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"waiting for the process that works in {folder}", flush=True)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,50 @@
+"""No row to train on: what a weak model and a strict filter give (the paper's "failed to converge")."""
+
+import json
+from typing import Any
+
+from data.checkpoints import publish_reference
+from data.errors import NoTrainingRows
+from data.run import Iteration
+from data.shards import corrupt, read_bytes
+from training.plan import Plan
+
+MEANING = {
+    "i->c": "wrong, then right",
+    "c->c": "right twice",
+    "c->i": "right, then wrong",
+    "i->i": "wrong twice",
+}
+
+
+def keep_model_or_stop(plan: Plan, earlier: Iteration, target: Iteration, on_empty: str) -> None:
+    """Publish M_n as its base, by reference, or raise NoTrainingRows; both tell why, with the transition table.
+
+    earlier: the iteration that kept no row. on_empty: "keep_model" or "stop".
+    """
+    path = earlier.metrics
+    try:
+        train = json.loads(read_bytes(path))["splits"]["train"]
+        why = explain(train, plan.filter)
+    except (ValueError, KeyError, TypeError) as error:
+        raise corrupt(path, f"it has no transitions of the train split ({error!r})") from None
+    if on_empty == "stop":
+        raise NoTrainingRows(
+            f"{why}\nNothing was published. Start another run with one of these changed, or go on with the untrained "
+            f"model: training.on_empty=keep_model"
+        )
+    publish_reference(target.checkpoint, plan.base, plan.base_folder, plan.settings, plan.parents)
+    print(f"iter_{target.number:02d} training: {why}\nM_{target.number} is its base, {plan.base_folder}", flush=True)
+
+
+def explain(train: dict[str, Any], filter_name: str) -> str:
+    """The transition table of the train split's entry in metrics.json, and what would keep rows."""
+    rows = [
+        f"  {name}  {train['transitions'][name]['count']:>9,}  {train['transitions'][name]['rate']:>7.2%}  {meaning}"
+        for name, meaning in MEANING.items()
+    ]
+    advice = "more questions (data.train=), more samples (N_INIT=, N_CORR=), a stronger MODEL="
+    if filter_name == "improving":
+        advice += ", or a strategy with N in the middle, whose filter keeps what is right twice as well"
+    table = "\n".join(rows)
+    return f"the {filter_name} filter kept none of {train['num_pairs']:,} pairs\n{table}\nWhat gives rows: {advice}."
