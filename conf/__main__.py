@@ -24,6 +24,9 @@ from data.run import Run, locked
 from data.stage import ANOTHER_RUN
 
 FOLDER = Path(__file__).parent
+# Sections whose keys are a library's own names, or named by the user.
+OPEN = ("engine.args", "engine.throughput", "sampling.args", "training.args", "training.throughput", "peft.args",
+        "data.files", "data.splits")  # fmt: skip
 CREDENTIALS = re.compile(
     r"(?i)://[^/\s]*:[^/\s]*@|(^|[._+])(\w+_)?(token|secret|password|api_?key)=.|\b(hf_|sk-)\w{16}"
 )
@@ -64,7 +67,7 @@ def explain(message: str, overrides: list[str]) -> str:
             return f"{key}={value} is not a preset{nearest(value, groups[key])} There are: {', '.join(groups[key])}"
     known = known_keys(Config)
     for key, _, _ in keys:
-        if key not in known and key not in groups and not any(key.startswith(f"{k}.") for k in known):
+        if key not in known and key not in groups and not key.startswith(tuple(f"{k}." for k in OPEN)):
             return f"{key} is not a setting{nearest(key, known + list(groups))}"
     return message.strip()
 

@@ -12,7 +12,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from data.errors import ConfigError
+from data.question_splits import parts_of
 from data.run import Run
+from data.sources import check_origins
 
 # Settings that change how fast a run goes and never what it computes: free to differ between restarts.
 EXECUTION = ("launcher", "engine.throughput", "training.throughput")
@@ -35,12 +37,12 @@ class SplitPart(Section):
 class Hub(Section):
     repo: str
     path: str
-    revision: str | None
+    revision: str | None = Field(pattern=r"^[0-9a-f]{40}$")
 
 
 class Wheel(Section):
     member: str
-    format: str
+    format: Literal["jsonl", "tsv"]
     sha256: str
 
 
@@ -206,9 +208,14 @@ class Config(Section):
 def validate(values: dict[str, Any]) -> Config:
     """The typed configuration; ConfigError lists every wrong key with what was found and what was expected."""
     try:
-        return Config.model_validate(values)
+        config = Config.model_validate(values)
     except ValidationError as error:
         raise ConfigError("the configuration is wrong:\n  " + "\n  ".join(map(_describe, error.errors()))) from None
+    data = config.data.model_dump()
+    parts_of(data)
+    for name, origins in data["files"].items():
+        check_origins(name, origins, config.data.allow_unpinned)
+    return config
 
 
 def _describe(error: Any) -> str:

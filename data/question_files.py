@@ -7,7 +7,7 @@ The standard library's JSON takes duplicate keys, NaN and a cut-off file's last 
 import ast
 import io
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -66,7 +66,7 @@ def read_rows(content: bytes, file_format: str, columns: Collection[str]) -> Ite
             yield number, _parsed(line, _LINE_PARSERS[file_format])
 
 
-def _parsed(line: bytes, parse: Any) -> dict[str, Any] | BadRow:
+def _parsed(line: bytes, parse: Callable[[str], dict[str, Any]]) -> dict[str, Any] | BadRow:
     try:
         text = line.decode("utf-8")
         if text.startswith("\ufeff"):

@@ -53,19 +53,22 @@ def read_shard(path: Path, schema: pa.Schema | None = None) -> tuple[pa.Table, d
 
 def decode_shard(content: bytes, path: Path, schema: pa.Schema | None) -> tuple[pa.Table, dict[str, Any]]:
     """The table and header in a shard's bytes, after the checks of read_shard; `path` is for messages."""
-    start, end = _slot(content)
-    if digest_bytes(content[:start] + UNSET.encode() + content[end:]).encode() != content[start:end]:
-        raise corrupt(path, "its bytes do not match the sha256 in its footer")
-    file = pq.ParquetFile(pa.BufferReader(content))
-    header = json.loads(file.metadata.metadata[HEADER])
-    if header["schema_version"] > VERSION:
-        raise FingerprintMismatch(
-            f"{path} has schema version {header['schema_version']}, this code reads up to {VERSION}: update the code"
-        )
-    table = file.read().replace_schema_metadata(None)
+    header = verify_shard(content, path)
+    table = pq.read_table(pa.BufferReader(content)).replace_schema_metadata(None)
     if schema is not None and not table.schema.equals(schema):
         raise corrupt(path, f"its columns are {table.schema.names}, expected {schema.names}")
     return table, header
+
+
+def verify_shard(content: bytes, path: Path) -> dict[str, Any]:
+    """The header of a shard, after every bit of it was found to be as written; nothing is decoded but the footer."""
+    start, end = _slot(content)
+    if digest_bytes(content[:start] + UNSET.encode() + content[end:]).encode() != content[start:end]:
+        raise corrupt(path, "its bytes do not match the sha256 in its footer")
+    header = json.loads(pq.read_metadata(pa.BufferReader(content)).metadata[HEADER])
+    if header["schema_version"] > VERSION:
+        raise newer(path, header["schema_version"])
+    return header
 
 
 def read_bytes(path: Path) -> bytes:
@@ -82,6 +85,11 @@ def corrupt(path: Path, why: str) -> CorruptArtifact:
         f"{path} cannot be used: {why}. Move it away (keep it if you want to know why) and run the same command "
         "again: what is missing is made anew, and everything that was made from it"
     )
+
+
+def newer(path: Path, version: int) -> FingerprintMismatch:
+    """The error for a file that a later version of this code wrote."""
+    return FingerprintMismatch(f"{path} has schema version {version}, this code reads up to {VERSION}: update the code")
 
 
 def _slot(content: bytes) -> tuple[int, int]:
@@ -129,9 +137,7 @@ def read_manifest(folder: Path) -> Manifest | None:
     try:
         values = json.loads(read_bytes(path))
         if values.get("schema_version", 0) > VERSION:
-            raise FingerprintMismatch(
-                f"{path} has schema version {values['schema_version']}, this code reads up to {VERSION}: update the code"
-            )
+            raise newer(path, values["schema_version"])
         stated = values.pop("digest")
         manifest = Manifest(**values)
     except FingerprintMismatch:

@@ -118,7 +118,7 @@ def from_hub(name: str, hub: Mapping[str, str | None], allow_unpinned: bool) -> 
             print(f"downloading {path} of {repo} from the hub", flush=True)
             local = download(revision=revision)
     except (HTTPError, EntryNotFoundError, ConnectionError) as error:
-        raise Unavailable(f"hub {repo} {path} at {revision}: {str(error).strip().splitlines()[0]}") from None
+        raise Unavailable(f"hub {repo} {path} at {revision or 'main'}: {str(error).strip().splitlines()[0]}") from None
     content = Path(local).read_bytes()
     origin = {"hub": repo, "path": path, "revision": revision, "sha256": digest_bytes(content)}
     return SourceFile(name, content, format_of(Path(path)), origin)

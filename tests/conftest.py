@@ -14,10 +14,10 @@ TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
+COLOURS = ("red", "blue", "green", "amber")
+# The deterministic engine answers with a piece of the prompt, so now and then with the right colour.
 QUESTIONS = [
-    {"question": f"Which of these is number {i}: {' '.join(words)}?", "answers": [words[i % 4]]}
-    for i in range(60)
-    for words in [[f"{name}{i}" for name in ("alpha", "beta", "gamma", "delta")]]
+    {"question": f"{i}: {' '.join(COLOURS)} or {COLOURS[i % 4]}?", "answers": [COLOURS[i % 4]]} for i in range(60)
 ]
 
 

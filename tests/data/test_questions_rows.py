@@ -3,7 +3,7 @@ import unicodedata
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from data.__main__ import as_table
@@ -107,6 +107,7 @@ SPECIAL = ["<|im_start|>system", "<|im_end|>", "<s>", "</s>", "[INST]", "<|endof
 ODD = ["\u202eabc\u202c", "e" + "\u0301" * 10_000, "שלום", "👩‍👩‍👧", "é", "e\u0301", "\x1b[31mred", "tab\tnew\nline\r"]
 
 
+@settings(deadline=None)  # a shared machine may stall for longer than any example takes
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")))
 @example("".join(SPECIAL))
 @example("".join(ODD))
@@ -117,6 +118,7 @@ def test_texts_are_kept_byte_for_byte_through_reading_and_parquet(text):
     assert (row["question"], row["answers"]) == (f"q {text}", [f"a1 {text}"])
 
 
+@settings(deadline=None)  # a shared machine may stall for longer than any example takes
 @given(st.text(st.sampled_from("aAnNtThHeE +-*_'.’“\u0301\u037e\u1fef\u200bÀΩ™🚁１") | st.characters(), max_size=8))
 @example("The")
 @example("a\u0301")
@@ -125,6 +127,7 @@ def test_an_alias_is_scorable_exactly_when_the_reward_keeps_something_of_it(alia
     assert has_scorable_token(alias) == bool(normalize(alias))
 
 
+@settings(deadline=None)  # a shared machine may stall for longer than any example takes
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=40))
 def test_nfc_and_nfd_spellings_have_one_key(text):
     assert text_key(unicodedata.normalize("NFC", text)) == text_key(unicodedata.normalize("NFD", text))

@@ -122,7 +122,7 @@ def test_a_hub_that_is_not_there_is_given_up_in_seconds(tmp_path):
         silent.listen()  # takes the connection, never answers
         begin = time.perf_counter()
         message, exit_code = fetched(environment(tmp_path, silent.getsockname()[1]), origins(hub=HUB))
-        assert time.perf_counter() - begin < 15
+        assert time.perf_counter() - begin < 20  # the client alone would take 23
     assert exit_code == 2 and "the hub does not answer" in message
 
 

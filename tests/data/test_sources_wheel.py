@@ -102,10 +102,11 @@ def test_a_file_of_the_jar_that_is_not_the_pinned_one_is_refused(cache):
 
 
 def test_another_wheel_of_the_same_name_is_refused(cache, tmp_path, monkeypatch):
+    info = "pyserini-0.11.0.0.dist-info"
     with zipfile.ZipFile(tmp_path / "pyserini-0.11.0.0-py3-none-any.whl", "w") as archive:
-        archive.writestr("pyserini-0.11.0.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: pyserini\nVersion: 0.11.0.0\n")
-        archive.writestr("pyserini-0.11.0.0.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
-        archive.writestr("pyserini-0.11.0.0.dist-info/RECORD", "")
+        archive.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: pyserini\nVersion: 0.11.0.0\n")
+        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+        archive.writestr(f"{info}/RECORD", "")
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
     with pytest.raises(CorruptArtifact, match="gives another file"):

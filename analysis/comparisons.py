@@ -1,0 +1,145 @@
+"""Paired comparisons on the same questions, what they could have shown, and the words that their numbers allow."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import bdtr, ndtri
+
+from analysis.counts import FIGURES, QuestionCounts, refuse_different_questions
+from analysis.statistics import BLOCK, LEVEL, NUM_RESAMPLES, Estimate, divide, estimate_difference
+
+ALPHA = 0.05
+POWER = 0.8
+NUM_SWAPS = 10_000  # the smallest p-value is 1 / 10,001: it survives a Holm correction over 400 comparisons
+
+
+class Comparison(NamedTuple):
+    """difference: other - baseline, as a share (0.01 is one point). mde: the smallest true difference that a
+    comparison like this one finds in 80 % of cases. test: what the two-sided p_value is of."""
+
+    difference: Estimate
+    mde: float
+    p_value: float
+    test: str
+
+    def words(self, adjusted_p_value: float | None = None) -> str:
+        """The claim that the numbers allow; give the adjusted p-value where it is one comparison of many."""
+        p_value = self.p_value if adjusted_p_value is None else adjusted_p_value
+        return verdict(self.difference.value, (self.difference.low, self.difference.high), self.mde, p_value)
+
+
+def compare(
+    baseline: QuestionCounts,
+    other: QuestionCounts,
+    baseline_figure: str = "t2",
+    other_figure: str = "t2",
+    num_resamples: int = NUM_RESAMPLES,
+    level: float = LEVEL,
+    seed: int = 0,
+) -> Comparison:
+    """A figure of `other` against one of `baseline` on the same questions (BadInput if they differ).
+
+    M_n against M_0 or another run: the same figure of two QuestionCounts. t2 - t1: two figures of the same one.
+    """
+    refuse_different_questions(baseline, other)
+    before, after = baseline.ratio(FIGURES[baseline_figure]), other.ratio(FIGURES[other_figure])
+    difference = estimate_difference(before, after, num_resamples, level, seed)
+    if np.isnan(difference.value):
+        return Comparison(difference, float("nan"), float("nan"), "none")
+    mde = minimum_detectable_effect(len(before), discordance(before, after))
+    if _is_one_outcome_each(before) and _is_one_outcome_each(after):
+        return Comparison(difference, mde, mcnemar(before[:, 0] == 1, after[:, 0] == 1), "exact McNemar")
+    return Comparison(difference, mde, swap_test(before, after, seed=seed), "swap of questions")
+
+
+def mcnemar(before: np.ndarray, after: np.ndarray) -> float:
+    """Exact two-sided p-value (McNemar 1947) for one outcome per question and side, bool of shape (n,)."""
+    gained, lost = int(np.sum(after & ~before)), int(np.sum(before & ~after))
+    return min(1.0, 2 * float(bdtr(min(gained, lost), gained + lost, 0.5)))
+
+
+def swap_test(before: np.ndarray, after: np.ndarray, num_swaps: int = NUM_SWAPS, seed: int = 0) -> float:
+    """Two-sided p-value for ratios of sums over questions, numerators and denominators of shape (n, 2).
+
+    Without a difference between the sides, swapping them within a question changes nothing: so all pairs of a question
+    are swapped together, at random. With one outcome per question this is McNemar's test.
+    """
+    total, change = before + after, after - before
+    change = change[np.any(change != 0, axis=1)]
+    rng = np.random.default_rng(seed)
+
+    def distance(sums_after: np.ndarray) -> np.ndarray:
+        sums_before = total.sum(axis=0) - sums_after
+        return np.abs(divide(*np.moveaxis(sums_after, -1, 0)) - divide(*np.moveaxis(sums_before, -1, 0)))
+
+    observed = distance(after.sum(axis=0))
+    num_extreme, size = 0, max(1, BLOCK // max(1, len(change)))
+    for start in range(0, num_swaps, size):
+        swapped = rng.integers(0, 2, size=(min(size, num_swaps - start), len(change)), dtype=np.int8)
+        sums_after = after.sum(axis=0) - swapped.astype(np.float64) @ change
+        num_extreme += int(np.sum(distance(sums_after) >= observed - 1e-12))
+    return (1 + num_extreme) / (1 + num_swaps)
+
+
+def discordance(before: np.ndarray, after: np.ndarray) -> float:
+    """Mean square of the questions' differences; the share of questions that changed, where each has one outcome.
+
+    before, after: numerators and denominators of shape (n, 2). A ratio's questions enter with their share of it
+    (Taylor linearisation), so the mean of the differences is the ratios' difference.
+    """
+
+    def influence(ratio: np.ndarray) -> np.ndarray:
+        value = divide(*ratio.sum(axis=0))
+        return value + (ratio[:, 0] - value * ratio[:, 1]) / ratio[:, 1].mean()
+
+    return float(np.mean((influence(after) - influence(before)) ** 2))
+
+
+def minimum_detectable_effect(
+    num_questions: int, discordance: float, power: float = POWER, alpha: float = ALPHA
+) -> float:
+    """The smallest true difference that a paired test of n questions finds with the stated power.
+
+    Solves n d^2 = (z_alpha sqrt(p) + z_power sqrt(p - d^2))^2 (Connor 1987) for d, with p the discordance; at least d
+    of the questions differ where the difference is d, which bounds p from below: 7.8 / n at 80 % and 0.05.
+    """
+    z_alpha, z_power = ndtri(1 - alpha / 2), ndtri(power)
+    root = z_alpha * np.sqrt(num_questions) + z_power * np.sqrt(max(0.0, num_questions + z_power**2 - z_alpha**2))
+    slope = root / (num_questions + z_power**2)
+    return float(min(1.0, slope * max(np.sqrt(discordance), slope)))
+
+
+def detectable_from_interval(difference: Estimate, level: float) -> float:
+    """The minimum detectable effect (80 %, 0.05) where only an interval is known, from its half width."""
+    standard_error = (difference.high - difference.low) / 2 / ndtri((1 + level) / 2)
+    return float((ndtri(1 - ALPHA / 2) + ndtri(POWER)) * standard_error)
+
+
+def adjust(p_values: Sequence[float], method: str = "holm") -> np.ndarray:
+    """p-values of a grid's comparisons, adjusted together: `holm` (any error at most alpha) or `fdr_bh`
+    (Benjamini and Hochberg: at most alpha of the claims false). NaN, an impossible comparison, is none of them."""
+    from statsmodels.stats.multitest import multipletests  # 2 s, for grids only
+
+    adjusted = np.array(p_values, dtype=np.float64)
+    possible = ~np.isnan(adjusted)
+    if possible.any():
+        adjusted[possible] = multipletests(adjusted[possible], method=method)[1]
+    return adjusted
+
+
+def verdict(value: float, interval: tuple[float, float], mde: float, p_value: float | None = None) -> str:
+    """What may be said of a difference (a share; words are in points): a claim needs an interval without zero, and a
+    p-value, if one is given, below 0.05."""
+    low, high = interval
+    if np.isnan(value):
+        return "not measurable (nothing to divide by)"
+    if low <= 0 <= high or (p_value is not None and p_value >= ALPHA):
+        return f"no difference shown (could have seen ≥ {100 * mde:.1f} points)"
+    direction = "higher" if value > 0 else "lower"
+    near, far = (low, high) if value > 0 else (-high, -low)
+    return f"{direction} by {100 * abs(value):.1f} points (interval {100 * near:.1f} to {100 * far:.1f})"
+
+
+def _is_one_outcome_each(ratio: np.ndarray) -> bool:
+    return bool(np.all(ratio[:, 1] == 1) and np.all(np.isin(ratio[:, 0], (0, 1))))

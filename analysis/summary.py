@@ -1,0 +1,54 @@
+"""A run on one screen: every checkpoint on every split, and the words that the test figures allow."""
+
+from collections.abc import Mapping
+
+from analysis.comparisons import compare
+from analysis.counts import QuestionCounts
+from analysis.selection import headline
+from analysis.statistics import Estimate, estimate_figures
+
+FIGURES = ("t1", "t2", "i->c", "c->i", "copy_rate")
+HEADER = "{:<11}{:>4}   {:<22}{:<22}{:>7}{:>7}{:>8}".format(
+    "split", "iter", "t1 (95 % interval)", "t2 (95 % interval)", "i->c", "c->i", "copies"
+)
+
+
+def describe(run: str, counts: Mapping[str, Mapping[int, QuestionCounts]]) -> str:
+    """The screen after `make iterate`, from {split: {iteration: counts}}."""
+    lines = [f"run {run}", HEADER]
+    for split, by_iteration in counts.items():
+        for number, of_iteration in by_iteration.items():
+            lines.append(row(split, number, estimate_figures(of_iteration, FIGURES)))
+    return "\n".join(lines + claims(counts))
+
+
+def row(split: str, number: int, figures: Mapping[str, Estimate]) -> str:
+    t1, t2, *rates = (figures[name] for name in FIGURES)
+    shares = f"{100 * rates[0].value:>6.1f}%{100 * rates[1].value:>6.1f}%{100 * rates[2].value:>7.1f}%"
+    return f"{split:<11}{number:>4}   {with_interval(t1):<22}{with_interval(t2):<22}{shares}"
+
+
+def with_interval(estimate: Estimate) -> str:
+    return f"{100 * estimate.value:.1f} ({100 * estimate.low:.1f} to {100 * estimate.high:.1f})"
+
+
+def claims(counts: Mapping[str, Mapping[int, QuestionCounts]]) -> list[str]:
+    """Corrected answers on test against M_0's, and against the initial answers they correct."""
+    test = counts["test"]
+    figures = {
+        split: {number: estimate_figures(c, ["t2"])["t2"].value for number, c in counts[split].items()}
+        for split in ("validation", "test")
+    }
+    if len(test) == 1:
+        return [f"M_0, t2 against t1 on test: {compare(test[0], test[0], 't1', 't2').words()}"]
+    lines = []
+    for label, number, value in headline(figures["validation"], figures["test"]):
+        if label == "paper metric":
+            lines.append(
+                f"{label}: the maximum over iterations of test t2 is {100 * value:.1f} (M_{number}), biased upwards"
+            )
+            continue
+        against_base = "is M_0 itself" if number == 0 else f"against M_0's: {compare(test[0], test[number]).words()}"
+        within = compare(test[number], test[number], "t1", "t2").words()
+        lines.append(f"{label} M_{number}: test t2 {100 * value:.1f}; {against_base}; against its own t1: {within}")
+    return lines

@@ -1,0 +1,64 @@
+"""From the run's configuration to the stage's plain settings, and the command as a user runs it."""
+
+import json
+
+import pytest
+
+from conf.__main__ import composed
+from conf.schema import validate
+from data.errors import ConfigError
+from data.run import Run
+from filtering.__main__ import settings_of
+
+
+def settings(*overrides: str):
+    return settings_of(validate(composed(Run("demo"), list(overrides))))
+
+
+def test_compat_is_off_by_default():
+    found = settings("strategy=ENF")
+    assert (found.filter, found.scoring.chosen, found.compat) == ("non_decreasing", "in_accuracy_final", [])
+
+
+def test_each_compat_switch_changes_its_own_setting():
+    default = settings("strategy=ENF")
+    equal_only = settings("strategy=ENF", "compat.equal_only_filter=true")
+    assert (equal_only.filter, equal_only.scoring) == ("equal_only", default.scoring)
+    whole_text = settings("strategy=ENF", "compat.whole_text_score=true")
+    assert (whole_text.filter, whole_text.scoring.chosen) == (default.filter, "in_accuracy")
+    assert set(whole_text.scoring.rewards) == set(default.scoring.rewards)
+    crossing = settings("strategy=ENF", "compat.cross_pairing=true")
+    assert (crossing.filter, crossing.scoring, crossing.compat) == (default.filter, default.scoring, ["cross_pairing"])
+
+
+def test_every_option_of_the_filter_arrives():
+    bounds = ("filter.max_copy_share=0.2", "filter.max_per_question=3")
+    found = settings("filter.margin=0.1", "reward.threshold=0.7", *bounds)
+    options = found.options
+    assert (options.margin, options.max_copy_share, options.max_per_question) == (0.1, 0.2, 3)
+    assert options.threshold == found.scoring.threshold == 0.7
+
+
+def test_a_reward_or_a_marker_that_is_not_known_is_refused():
+    with pytest.raises(ConfigError, match="reward accuracy is not known; there are in_accuracy, "):
+        settings("reward.also=[accuracy]")
+    assert settings("prompt.answer_marker='Final Answer:'").scoring.expects_marker
+    with pytest.raises(ConfigError, match="'Antwort:' is not found as a marker"):
+        settings("prompt.answer_marker='Antwort:'")
+
+
+def test_the_command_filters_once_and_then_has_no_work(workspace):
+    workspace.start("demo")
+    missing = workspace.stage("filtering", "run=demo", "iteration=0", check=False)
+    assert missing.returncode == 5 and "python -m generation run=demo iteration=0" in missing.stderr
+    workspace.stage("generation", "run=demo", "iteration=0")
+    done = workspace.stage("filtering", "run=demo", "iteration=0")
+    folder = workspace.run("demo") / "iter_00"
+    metrics = json.loads((folder / "metrics.json").read_bytes())
+    pairs = {split: entry["num_pairs"] for split, entry in metrics["splits"].items()}
+    assert pairs == {"train": 20 * 2 * 3, "validation": 6, "test": 6}
+    kept = metrics["splits"]["train"]["num_kept"]
+    assert json.loads((folder / "sft" / "_MANIFEST.json").read_bytes())["written"] == kept
+    assert f"kept {kept} of 120 train pairs" in done.stdout
+    again = workspace.stage("filtering", "run=demo", "iteration=0")
+    assert again.stdout == "iter_00 filtering: complete\n"

@@ -1,0 +1,78 @@
+"""Reading an iteration: reused initial answers, samples that generation set aside, and tables that disagree."""
+
+import json
+import os
+from dataclasses import replace
+
+import pytest
+
+from data.errors import CorruptArtifact
+from data.shards import read_manifest
+from filtering.source import Source
+
+QUESTIONS = [
+    ("q0", "who", ["Ann"], [("Bob", ["Ann", "Bob"])]),
+    ("q1", "who", ["Eve"], [("Eve", [])]),
+]
+NUM = {"train": 2}
+
+
+def read(run, iteration: int = 0) -> list[tuple[str, int, int]]:
+    source = Source(run, iteration, NUM)
+    questions = source.questions("train")
+    return [key for _, joined in source.shards("train", questions) for key in joined.pair_ids()]
+
+
+def set_aside(run, rows: int) -> None:
+    """What generation leaves when it could not draw q1's corrections."""
+    folder = run.iteration(0).corrections
+    entry = {"question_id": "q1", "init_index": 0, "code": "PROMPT_TOO_LONG", "rows": rows}
+    (folder / "_quarantined.jsonl").write_text(json.dumps(entry) + "\n")
+    manifest = read_manifest(folder)
+    replace(manifest, planned=manifest.written + 2, quarantined=2).write(folder)
+
+
+def test_corrections_set_aside_are_accounted_for(make_run):
+    run = make_run({"train": QUESTIONS}, shard_size=1)
+    with pytest.raises(CorruptArtifact, match=r"train-00001-of-00002.parquet .*\('q1', 0\)"):
+        read(run)
+    set_aside(run, 2)
+    assert read(run) == [("q0", 0, 0), ("q0", 0, 1)]
+    set_aside(run, 1)
+    with pytest.raises(CorruptArtifact, match="lists 1 rows, the manifest 2"):
+        read(run)
+
+
+def test_fixed_initial_answers_are_read_where_they_lie(make_run):
+    run = make_run({"train": QUESTIONS[:1]})
+    first, second = run.iteration(0), run.iteration(1)
+    manifest = read_manifest(first.initial_answers)
+    reference = {"folder": os.path.relpath(first.initial_answers, second.initial_answers), "digest": manifest.digest}
+    reusing = replace(manifest, planned=0, written=0, shards={}, reused={"train": reference})
+    reusing.write(second.initial_answers)
+    corrections = replace(read_manifest(first.corrections), extra={"initial_answers": reusing.digest})
+    corrections.write(second.corrections)
+    for path in first.corrections.glob("*.parquet"):
+        os.link(path, second.corrections / path.name)
+    assert read(run, 1) == read(run, 0)
+
+
+def test_a_question_that_the_run_does_not_have_is_refused(make_run):
+    run = make_run({"train": QUESTIONS[:1]})
+    source = Source(run, 0, NUM)
+    with pytest.raises(CorruptArtifact, match=r"questions of it are not in the run's, e.g. \['q0'\]"):
+        next(source.shards("train", {}))
+
+
+def test_other_shards_than_those_of_the_initial_answers_are_refused(make_run):
+    run = make_run({"train": QUESTIONS[:1]})
+    manifest = read_manifest(run.iteration(0).corrections)
+    replace(manifest, planned=0, written=0, shards={}).write(run.iteration(0).corrections)
+    with pytest.raises(CorruptArtifact, match="None stands beside shard train-00000"):
+        read(run)
+
+
+def test_a_stage_that_has_not_run_is_named_with_its_command(make_run):
+    run = make_run({"train": QUESTIONS[:1]})
+    with pytest.raises(CorruptArtifact, match="python -m generation run=demo iteration=3"):
+        Source(run, 3, NUM)

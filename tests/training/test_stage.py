@@ -1,0 +1,315 @@
+"""`python -m training` on a run folder: what it reads, publishes, refuses, and survives."""
+
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import conf.__main__ as conf_main
+import training.__main__ as stage
+from data.checkpoints import RECORD, Checkpoint, describe_folder, folder_digest, locate, read_record, verify_folder
+from data.errors import ConfigError, CorruptArtifact, FingerprintMismatch, NoTrainingRows, TrainingDiverged
+from data.publish import publish
+from data.run import Run
+from data.schemas import SFT
+from data.shards import Manifest, describe_shard, encode_shard, read_shard, shard_name
+
+ROOT = Path(__file__).parents[2]
+QUICK = (
+    "training.args.learning_rate=0.01", "training.args.bf16=false", "training.stop_check.num_prompts=0",
+    "+training.throughput.save_steps=1",
+)  # fmt: skip
+
+
+def publish_rows(run, iteration, *tables):
+    """An sft folder of one shard per table, as filtering leaves it."""
+    folder, shards = run.iteration(iteration).sft, {}
+    for index, table in enumerate(tables):
+        name = shard_name("train", index, len(tables))
+        content = encode_shard(table, SFT, {"stage": "filtering", "iteration": iteration})
+        publish(folder / name, content, replace=True)
+        shards[name] = describe_shard(content, read_shard(folder / name, SFT)[1])
+    number = sum(table.num_rows for table in tables)
+    Manifest("filtering", iteration, {}, {}, number, number, 0, shards).write(folder)
+
+
+@pytest.fixture
+def make_run(tiny_model, tmp_path, monkeypatch):
+    """A run in an empty folder whose M_0 is the tiny model."""
+    monkeypatch.chdir(tmp_path)
+
+    def make(*overrides, name="demo"):
+        conf_main.main([f"run={name}", *QUICK, *overrides])
+        run = Run(name)
+        files = describe_folder(tiny_model)
+        folder = os.path.relpath(tiny_model, run.dir)
+        publish(run.base_model, Checkpoint(files, folder_digest(files), stands_for=folder).to_json())
+        return run
+
+    return make
+
+
+def train(run, iteration=1):
+    stage.main([f"run={run.name}", f"iteration={iteration}"])
+
+
+def weights(run, iteration=1):
+    record = read_record(run.iteration(iteration).checkpoint / RECORD)
+    return record.files["model.safetensors"]["sha256"]
+
+
+def visible(folder):
+    return sorted(entry.name for entry in folder.iterdir())
+
+
+def test_rows_become_a_verified_checkpoint_with_its_parents_and_costs(make_run, make_rows):
+    run = make_run()
+    publish_rows(run, 0, make_rows(13), make_rows(8, seed=1))
+    train(run)
+    folder, record = locate(run, 1)
+    verify_folder(folder, record)
+    assert folder == run.iteration(1).checkpoint
+    assert set(record.parents) == {"sft", "checkpoint"}
+    assert record.parents["checkpoint"] == locate(run, 0)[1].digest != record.digest
+    assert visible(run.iteration(1).dir) == ["_costs", "checkpoint"]
+    costs = json.loads((run.iteration(1).costs / "training.json").read_text())
+    assert (costs["rows"], costs["steps"], costs["processes"]) == (21, 3, 1)
+    assert [entry["step"] for entry in costs["log"]] == [1, 2, 3]
+    assert costs["trained_tokens"] == sum(sum(mask) for n, s in ((13, 0), (8, 1)) for mask in make_rows(n, s)["completion_mask"].to_pylist())
+
+
+@pytest.mark.parametrize(("fine_tuning", "base"), [("fixed", 0), ("evolving", 1)])
+def test_the_strategy_decides_which_checkpoint_is_fine_tuned(make_run, make_rows, fine_tuning, base):
+    run = make_run(f"strategy={ {'fixed': 'FIF', 'evolving': 'EIE'}[fine_tuning] }")
+    publish_rows(run, 0, make_rows(16))
+    publish_rows(run, 1, make_rows(16, seed=1))
+    train(run, 1)
+    train(run, 2)
+    assert locate(run, 2)[1].parents["checkpoint"] == locate(run, base)[1].digest
+
+
+def test_a_finished_stage_takes_under_a_second_and_no_torch(make_run, make_rows):
+    run = make_run()
+    publish_rows(run, 0, make_rows(16))
+    train(run)
+    code = (
+        "import sys, time; import training.__main__ as stage; "
+        f"stage.main(['run={run.name}', 'iteration=1']); print(time.process_time(), 'torch' in sys.modules)"
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert "complete" in done.stdout
+    seconds, torch_imported = done.stdout.split()[-2:]
+    assert torch_imported == "False"
+    assert float(seconds) < 1
+
+
+def test_another_setting_is_refused_with_its_name(make_run, make_rows):
+    run = make_run()
+    publish_rows(run, 0, make_rows(16))
+    train(run)
+    text = run.config.read_text()
+    run.config.write_text(text.replace("learning_rate: 0.01", "learning_rate: 0.02"))
+    with pytest.raises(FingerprintMismatch, match=r"args\.learning_rate: 0\.01 -> 0\.02"):
+        train(run)
+    run.config.write_text(text)
+    conf_main.main([f"run={run.name}", "training.throughput.per_device_train_batch_size=2"])
+    train(run)  # only how fast: still complete
+
+
+def test_rows_made_anew_move_the_checkpoint_aside_and_train_again(make_run, make_rows):
+    run = make_run()
+    publish_rows(run, 0, make_rows(16))
+    train(run)
+    old = weights(run)
+    publish_rows(run, 0, make_rows(16, seed=1))
+    train(run)
+    assert weights(run) != old
+    aside = run.iteration(1).dir / ".checkpoint.superseded-00"
+    assert read_record(aside / RECORD).files["model.safetensors"]["sha256"] == old
+
+
+def test_rows_that_cannot_be_trained_are_refused_before_anything_is_made(make_run, make_rows):
+    run = make_run()
+    lost_stop = {3: [*make_rows(16)["input_ids"][3].as_py()[:-1], 9]}
+    publish_rows(run, 0, make_rows(8, seed=1), make_rows(16, input_ids=lost_stop))
+    with pytest.raises(CorruptArtifact, match=r"(?s)24 rows.*1 rows: its last token is not.*q0/1/1.*python -m filtering run=demo iteration=0"):
+        train(run)
+    assert not run.iteration(1).dir.exists()
+
+
+def test_a_longer_row_than_allowed_is_refused_and_not_cut(make_run, make_rows):
+    run = make_run("training.max_length=20")
+    publish_rows(run, 0, make_rows(16))
+    with pytest.raises(ConfigError, match=r"longer than training\.max_length"):
+        train(run)
+
+
+@pytest.mark.parametrize("damage", ["flipped weights", "missing rows", "edited rows", "foreign folder"])
+def test_damaged_inputs_and_folders_in_the_way_are_refused(make_run, make_rows, tiny_model, damage):
+    run = make_run()
+    publish_rows(run, 0, make_rows(16))
+    shard = next(run.iteration(0).sft.glob("*.parquet"))
+    if damage == "flipped weights":
+        base = run.dir / "base"
+        subprocess.run(["cp", "-r", tiny_model, base], check=True)
+        record = read_record(run.base_model)
+        publish(run.base_model, Checkpoint(record.files, record.digest, stands_for="base").to_json(), replace=True)
+        content = bytearray((base / "model.safetensors").read_bytes())
+        content[-1] ^= 1
+        (base / "model.safetensors").write_bytes(content)
+    elif damage == "missing rows":
+        shard.unlink()
+    elif damage == "edited rows":
+        shard.write_bytes(shard.read_bytes()[:-1])
+    else:
+        run.iteration(1).checkpoint.mkdir(parents=True)
+        (run.iteration(1).checkpoint / "model.safetensors").write_bytes(b"")
+    with pytest.raises(CorruptArtifact):
+        train(run)
+    assert not (run.iteration(1).checkpoint / RECORD).exists()
+
+
+COUNTS = {"i->c": 3, "c->i": 9, "c->c": 0, "i->i": 1788}
+TRANSITIONS = {name: {"count": count, "rate": count / 1800} for name, count in COUNTS.items()}
+METRICS = {"splits": {"train": {"num_pairs": 1800, "transitions": TRANSITIONS}}}
+
+
+def test_without_rows_the_model_is_kept_by_reference_or_the_run_stops(make_run, make_rows, capsys):
+    run = make_run("strategy=EIE", "training.on_empty=keep_model")
+    publish_rows(run, 0)
+    publish(run.iteration(0).metrics, json.dumps(METRICS).encode())
+    train(run)
+    told = capsys.readouterr().out
+    for words in ("kept none of 1,800 pairs", "1,788", "N_INIT", "strategy"):
+        assert words in told
+    assert visible(run.iteration(1).checkpoint) == [RECORD]
+    assert locate(run, 1)[0].resolve() == locate(run, 0)[0].resolve()
+    assert locate(run, 1)[1].digest == locate(run, 0)[1].digest
+    train(run)
+    assert "complete" in capsys.readouterr().out
+
+    publish_rows(run, 1, make_rows(16))
+    train(run, 2)  # trains on from the kept model
+    assert locate(run, 2)[1].parents["checkpoint"] == locate(run, 0)[1].digest
+
+    stopping = make_run("training.on_empty=stop", name="stopping")
+    publish_rows(stopping, 0)
+    publish(stopping.iteration(0).metrics, json.dumps(METRICS).encode())
+    with pytest.raises(NoTrainingRows, match=r"(?s)1,800 pairs.*on_empty=keep_model"):
+        train(stopping)
+    assert not stopping.iteration(1).checkpoint.exists()
+
+
+def test_a_split_without_pairs_is_told_too(make_run, capsys):
+    run = make_run("training.on_empty=keep_model")
+    publish_rows(run, 0)
+    nothing = {name: {"count": 0, "rate": None} for name in COUNTS}
+    metrics = {"splits": {"train": {"num_pairs": 0, "transitions": nothing}}}
+    publish(run.iteration(0).metrics, json.dumps(metrics).encode())
+    train(run)
+    assert "kept none of 0 pairs" in capsys.readouterr().out
+
+
+def test_a_model_that_does_not_stop_is_not_published(make_run, make_rows):
+    run = make_run("training.stop_check.num_prompts=4", "training.stop_check.max_tokens=4", "training.stop_check.min_rate=1")
+    publish_rows(run, 0, make_rows(8))
+    with pytest.raises(TrainingDiverged, match="training prompts within 4 tokens"):
+        train(run)
+    assert not run.iteration(1).checkpoint.exists()
+
+
+def test_iteration_zero_is_not_trained(make_run):
+    with pytest.raises(ConfigError, match="training.base"):
+        train(make_run(), 0)
+
+
+def kill_after(seconds, run):
+    """Start the stage in a child that shares the imports of this process; SIGKILL it. Its exit code."""
+    child = multiprocessing.get_context("fork").Process(target=train, args=(run,))
+    child.start()
+    child.join(seconds)
+    child.kill()
+    child.join()
+    return child.exitcode
+
+
+def test_killed_at_any_time_it_goes_on_to_the_same_weights(make_run, make_rows):
+    """Twelve kills spread over the time a whole training takes, in one run: its folder only ever fills up."""
+    rows = make_rows(60)
+    whole = make_run(name="whole")
+    publish_rows(whole, 0, rows)
+    started = time.monotonic()
+    assert kill_after(100, whole) == 0
+    seconds = time.monotonic() - started
+
+    run = make_run(name="killed")
+    publish_rows(run, 0, rows)
+    killed = 0
+    for attempt in range(12):
+        killed += kill_after(seconds * (0.25 + attempt / 16), run) == -signal.SIGKILL
+        target = run.iteration(1).checkpoint
+        if target.exists():
+            verify_folder(target, read_record(target / RECORD))
+    assert killed > 2
+    train(run)
+    assert weights(run) == weights(whole)
+    assert visible(run.iteration(1).dir) == ["_costs", "checkpoint"]
+
+
+def test_resumed_training_does_not_begin_again(make_run, make_rows, monkeypatch):
+    from training import callbacks
+
+    rows = make_rows(60)
+    whole = make_run(name="whole")
+    publish_rows(whole, 0, rows)
+    train(whole)
+    run = make_run(name="stopped")
+    publish_rows(run, 0, rows)
+
+    class Stop(Exception):
+        pass
+
+    def mark_and_stop(folder):
+        real(folder)
+        if folder.name == "checkpoint-5":
+            raise Stop
+
+    real = callbacks.mark_complete
+    monkeypatch.setattr(callbacks, "mark_complete", mark_and_stop)
+    with pytest.raises(Stop):
+        train(run)
+    train(run)
+    costs = json.loads((run.iteration(1).costs / "training.json").read_text())
+    assert (costs["resumed_from_step"], costs["steps"]) == (5, 8)
+    assert len(costs["log"]) == 8
+    assert weights(run) == weights(whole)
+
+
+@pytest.mark.slow
+def test_two_processes_train_the_same_rows_to_the_same_losses_and_weights(make_run, make_rows):
+    from safetensors.torch import load_file
+
+    rows = make_rows(21)  # the last batch has 5 rows: 3 are filled up
+    alone, shared = make_run(name="alone"), make_run(name="shared")
+    for run in (alone, shared):
+        publish_rows(run, 0, rows)
+    train(alone)
+    subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "training", "run=shared", "iteration=1"],
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}, check=True,
+    )  # fmt: skip
+    costs = [json.loads((run.iteration(1).costs / "training.json").read_text()) for run in (alone, shared)]
+    assert [c["processes"] for c in costs] == [1, 2]
+    losses = [[entry["loss"] for entry in c["log"]] for c in costs]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
+    assert costs[1]["trained_tokens"] == costs[0]["trained_tokens"]
+    ours, theirs = (load_file(run.iteration(1).checkpoint / "model.safetensors") for run in (alone, shared))
+    for name, tensor in ours.items():
+        assert (tensor - theirs[name]).abs().max() < 1e-4, name
