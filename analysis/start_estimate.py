@@ -155,9 +155,10 @@ def run_probability(probabilities: np.ndarray, question: Estimate, num_questions
     """P(at least one improving pair in a run of `num_questions` questions drawn like the pool's).
 
     probabilities: of the pool's questions, unbiased, shape (n,); question: their mean. Unbiased for runs up to the
-    pool's n questions. A larger run gets 1 - (1 - mean)^num_questions, which is too low on average (by up to 0.16,
-    where the pool holds about one improving pair). The interval is that of the mean, carried over, and widened to
-    hold the estimate: at the pool's own size the unbiased estimate can only be 0 or 1, did this pool start or not.
+    pool's n questions. A larger run gets 1 - (1 - mean)^num_questions, too low on average where the pool holds few
+    improving pairs (by up to 0.17 for a run slightly larger than the pool, 0.3 for one of twice its size). The
+    interval is the mean's, carried over, and widened to hold the estimate: for a cell as large as the pool the
+    unbiased estimate can only be 0 or 1, did this pool start or not.
     """
     if num_questions > len(probabilities):
         value = 1 - (1 - question.value) ** num_questions

@@ -77,8 +77,9 @@ def estimate_ratios(
 
     values, replicates = ratios(totals), ratios(resampled_sums(columns, num_resamples, rng))
     jackknife = ratios(totals - columns)
+    num_questions = np.count_nonzero(denominators, axis=0)
     return [
-        _estimate_ratio(values[i], replicates[:, i], jackknife[:, i], np.count_nonzero(denominators[:, i]), level)
+        _estimate_ratio(float(values[i]), replicates[:, i], jackknife[:, i], int(num_questions[i]), level)
         for i in range(num_ratios)
     ]
 
@@ -123,10 +124,10 @@ def _estimate_ratio(
     value: float, replicates: np.ndarray, jackknife: np.ndarray, num_questions: int, level: float
 ) -> Estimate:
     if np.isnan(value):
-        return Estimate(float("nan"), float("nan"), float("nan"), num_questions)
+        return Estimate(value, value, value, num_questions)
     replicates = replicates[~np.isnan(replicates)]
     if np.ptp(replicates) < ROUNDING:
-        return unvaried(float(value), num_questions, level, lowest=0.0)
+        return unvaried(value, num_questions, level, lowest=0.0)
     below = np.mean(replicates < value) + np.mean(replicates == value) / 2
     bias = ndtri(np.clip(below, 0.001, 0.999))
     influence = np.nan_to_num(np.nanmean(jackknife) - jackknife)
@@ -134,7 +135,7 @@ def _estimate_ratio(
     acceleration = np.sum(influence**3) / (6 * np.sum(influence**2) ** 1.5)
     z = bias + ndtri([(1 - level) / 2, (1 + level) / 2])
     low, high = np.quantile(replicates, ndtr(bias + z / (1 - acceleration * z)))
-    return Estimate(float(value), float(low), float(high), num_questions)
+    return Estimate(value, float(low), float(high), num_questions)
 
 
 def unvaried(value: float, num_questions: int, level: float, lowest: float) -> Estimate:

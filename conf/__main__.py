@@ -17,6 +17,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from conf.schema import EXECUTION, Config, execution_file, known_keys, nearest, validate
+from conf.stored import read_settings, require_seal, sealed
 from data.errors import ConfigError, stage_main
 from data.fingerprint import refuse_difference
 from data.publish import publish
@@ -82,12 +83,10 @@ def stored_overrides(run: Run) -> list[str]:
     """The overrides in the run's config.yaml; none for a new run."""
     if not run.config.exists():
         return []
-    try:
-        return list(yaml.safe_load(run.config.read_text(encoding="utf-8"))["overrides"])
-    except (yaml.YAMLError, KeyError, TypeError) as error:
-        raise ConfigError(
-            f"{run.config} is not a run's configuration ({error}): restore it, or use another RUN="
-        ) from None
+    overrides = read_settings(run.config).get("overrides")
+    if not isinstance(overrides, list) or not all(isinstance(override, str) for override in overrides):
+        raise ConfigError(f"{run.config} has no list of overrides: restore it, or start another run with RUN=<name>")
+    return overrides
 
 
 def write(run: Run, values: dict[str, Any], overrides: list[str]) -> None:
@@ -100,12 +99,13 @@ def write(run: Run, values: dict[str, Any], overrides: list[str]) -> None:
             source, target = source[parent], target.setdefault(parent, {})
         target[leaf] = source.pop(leaf)
     if run.config.exists():
-        old = yaml.safe_load(run.config.read_text(encoding="utf-8"))
-        old.pop("overrides")
-        refuse_difference(str(run.config), old, values, ANOTHER_RUN)
+        old = read_settings(run.config)
+        written = {key: value for key, value in old.items() if key not in ("overrides", "digest")}
+        refuse_difference(str(run.config), written, values, ANOTHER_RUN)
+        require_seal(run)
     else:
         text = yaml.safe_dump(values | {"overrides": overrides}, sort_keys=False, allow_unicode=True, width=110)
-        publish(run.config, text.encode())
+        publish(run.config, sealed(text.encode()))
     publish(execution_file(run), yaml.safe_dump(execution, sort_keys=False).encode(), replace=True)
 
 

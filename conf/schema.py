@@ -8,9 +8,9 @@ import difflib
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from conf.stored import read_settings, require_seal
 from data.errors import ConfigError
 from data.question_splits import parts_of
 from data.run import Run
@@ -248,16 +248,15 @@ def execution_file(run: Run) -> Path:
 
 def load(run: Run) -> Config:
     """The settings of a run, from its folder."""
-    try:
-        values = yaml.safe_load(run.config.read_text(encoding="utf-8"))
-        values.pop("overrides")
-        execution = yaml.safe_load(execution_file(run).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ConfigError(f"{error.filename} is missing: run `make iterate RUN={run.name}` first") from None
-    except (yaml.YAMLError, AttributeError, KeyError) as error:
-        raise ConfigError(
-            f"{run.config} is not a run's configuration ({error}): restore it, or start another run"
-        ) from None
-    for name, section in execution.items():
-        values[name] = values.get(name, {}) | section
+    values, execution = read_settings(run.config), read_settings(execution_file(run))
+    require_seal(run)
+    del values["overrides"], values["digest"]
+    for key in EXECUTION:  # nothing else is taken from there
+        *parents, leaf = key.split(".")
+        source, target = execution, values
+        for parent in parents:
+            source, target = source.get(parent), target[parent]
+        if not isinstance(source, dict) or leaf not in source:
+            raise ConfigError(f"{execution_file(run)} lacks {key}: `python -m conf run={run.name}` writes it anew")
+        target[leaf] = source[leaf]
     return validate(values)

@@ -25,11 +25,10 @@ from data.question_splits import draw, num_repeated, parts_of, without_duplicate
 from data.questions import Question, Reading, read_questions
 from data.run import Run, locked, stage_arguments
 from data.schemas import QUESTIONS, SPLITS
-from data.shards import Manifest, read_manifest, shard_name
+from data.shards import QUARANTINED, Manifest, read_manifest, shard_name
 from data.sources import SourceFile, fetch
 from data.stage import finished, lineage, refuse_strays
 
-QUARANTINED = "_quarantined.jsonl"
 DROPPED = "_dropped_aliases.jsonl"
 # What decides the questions; the limit of bad rows and the leave to take an unpinned revision do not.
 DECIDING = ("source", *SPLITS, "seed", "splits", "columns", "answer_marker")
@@ -55,8 +54,7 @@ def already_made(folder: Path, config: Mapping[str, Any]) -> Manifest | None:
     for name, origins in config["files"].items():
         if origins["path"] is not None and Path(origins["path"]).exists():
             sha256[name] = digest_file(Path(origins["path"]))
-    complete = finished(folder, settings(config, sha256), recorded.parents)
-    return recorded if complete and all((folder / name).is_file() for name in recorded.extra["reports"]) else None
+    return finished(folder, settings(config, sha256), recorded.parents)
 
 
 def settings(config: Mapping[str, Any], sha256: Mapping[str, str]) -> dict[str, Any]:

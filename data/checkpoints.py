@@ -17,9 +17,10 @@ from data.fingerprint import digest, digest_file
 from data.publish import make_folder, publish, sync_folder
 from data.run import Run
 from data.schemas import VERSION
-from data.shards import corrupt, read_bytes
+from data.shards import corrupt, read_manifest, read_object
 
 RECORD = "_checkpoint.json"
+CARD = "README.md"  # says what the model is and may be rewritten at any time: no part of the model
 ALLOWED = (
     "*.safetensors",
     "*.json",
@@ -27,7 +28,7 @@ ALLOWED = (
     "*.model",
     "merges.txt",
     "vocab.txt",
-    "README.md",
+    CARD,
     "LICENSE*",
     "NOTICE*",
 )
@@ -51,14 +52,16 @@ class Checkpoint:
     schema_version: int = VERSION
 
     def to_json(self) -> bytes:
-        return json.dumps(asdict(self), indent=1, sort_keys=True).encode() + b"\n"
+        """The record's file: every bit of it counts, so it carries the digest of its own content too."""
+        values = asdict(self)
+        return json.dumps(values | {"record_digest": digest(values)}, indent=1, sort_keys=True).encode() + b"\n"
 
 
 def describe_folder(folder: Path) -> dict[str, dict[str, Any]]:
     """{name: {bytes, sha256}} of a model folder; CorruptArtifact names any file that may not be in one."""
     files = {}
     for entry in sorted(folder.iterdir()):
-        if entry.name.startswith(("_", ".")):
+        if entry.name.startswith(("_", ".")) or entry.name == CARD:
             continue
         if entry.is_symlink() and not entry.resolve().is_relative_to(folder.resolve()):
             raise CorruptArtifact(f"{entry} links to {entry.resolve()}, outside its folder: copy the file in instead")
@@ -74,7 +77,7 @@ def describe_folder(folder: Path) -> dict[str, dict[str, Any]]:
 
 def folder_digest(files: dict[str, dict[str, Any]]) -> str:
     """The identity of a model: its files' names and contents."""
-    return digest({name: entry["sha256"] for name, entry in files.items() if not name.startswith("README")})
+    return digest({name: entry["sha256"] for name, entry in files.items()})
 
 
 def publish_folder(work: Path, target: Path, settings: dict[str, Any], parents: dict[str, str]) -> Checkpoint:
@@ -108,13 +111,13 @@ def read_record(path: Path) -> Checkpoint | None:
     """The record at `path` (`_checkpoint.json` or `base_model.json`), None where there is none."""
     if not path.exists():
         return None
+    values = read_object(path)
     try:
-        record = Checkpoint(**json.loads(read_bytes(path)))
-    except (ValueError, TypeError) as error:
+        if values.pop("record_digest") != digest(values):
+            raise ValueError("it was edited: its content does not match its digest")
+        return Checkpoint(**values)
+    except (ValueError, KeyError, TypeError) as error:
         raise corrupt(path, f"it is not a checkpoint record ({error})") from error
-    if record.digest != folder_digest(record.files):
-        raise corrupt(path, "it was edited: its files do not match its digest")
-    return record
 
 
 def verify_folder(folder: Path, record: Checkpoint) -> None:
@@ -132,7 +135,8 @@ def verify_folder(folder: Path, record: Checkpoint) -> None:
 
 
 def locate(run: Run, iteration: int) -> tuple[Path, Checkpoint]:
-    """The folder with M_n's weights and its record; not yet verified. M_0 is what base_model.json names."""
+    """The folder with M_n's weights and its record; the files are not yet verified. M_0 is what base_model.json names,
+    a later M_n must have been trained on the rows that are there now."""
     if iteration == 0:
         record = read_record(run.base_model)
         if record is None or record.stands_for is None:
@@ -144,4 +148,7 @@ def locate(run: Run, iteration: int) -> tuple[Path, Checkpoint]:
         raise CorruptArtifact(
             f"{target / RECORD} is missing: run `python -m training run={run.name} iteration={iteration}` first"
         )
+    rows = read_manifest(run.iteration(iteration - 1).sft)
+    if rows is not None and rows.digest != record.parents.get("sft"):
+        raise corrupt(target / RECORD, f"it was trained on other rows than those of iter_{iteration - 1:02d}/sft")
     return (target / record.stands_for if record.stands_for else target), record

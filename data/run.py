@@ -6,6 +6,7 @@ runs/<run>/iter_<n>/checkpoint/, initial_answers/, corrections/, trajectories/, 
 
 import contextlib
 import difflib
+import errno
 import fcntl
 import os
 import re
@@ -20,6 +21,7 @@ from data.publish import make_folder
 RUNS = Path("runs")
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 MAX_ITERATION = 99
+NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ELOOP)
 
 
 @dataclass(frozen=True)
@@ -125,8 +127,16 @@ def iteration_number(text: str) -> int:
 @contextlib.contextmanager
 def locked(run: Run) -> Iterator[None]:
     """Hold the run: one command at a time works on it. The kernel lets go when the holder dies, however it dies."""
-    make_folder(run.dir)
-    descriptor = os.open(run.dir / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        make_folder(run.dir)
+        descriptor = os.open(run.dir / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        if error.errno not in NOT_WRITABLE:
+            raise
+        raise ConfigError(
+            f"{error.filename} cannot hold a run ({error.strerror}): a folder this user may write to was expected. "
+            "Make it one, or start in another folder"
+        ) from None
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

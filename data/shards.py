@@ -21,6 +21,11 @@ from data.schemas import VERSION
 HEADER = b"stasc"
 UNSET = "0" * 64
 MANIFEST = "_MANIFEST.json"
+QUARANTINED = "_quarantined.jsonl"
+WAY_OUT = (
+    "Move it away (keep it if you want to know why) and run the same command again: what is missing is made anew, and "
+    "everything that was made from it"
+)
 
 
 def shard_name(split: str, index: int, count: int) -> str:
@@ -79,12 +84,23 @@ def read_bytes(path: Path) -> bytes:
         raise corrupt(path, "it is missing") from None
 
 
+def read_object(path: Path) -> dict[str, Any]:
+    """A JSON object of the run; CorruptArtifact for anything else, FingerprintMismatch for one of a later version."""
+    try:
+        value = json.loads(read_bytes(path))
+    except (ValueError, RecursionError) as error:
+        raise corrupt(path, f"it is not JSON ({error})") from error
+    if not isinstance(value, dict):
+        raise corrupt(path, f"it holds a {type(value).__name__}, an object was expected")
+    version = value.get("schema_version", VERSION)
+    if isinstance(version, int) and version > VERSION:
+        raise newer(path, version)
+    return value
+
+
 def corrupt(path: Path, why: str) -> CorruptArtifact:
     """The error for a file that cannot be trusted, with the way out of it."""
-    return CorruptArtifact(
-        f"{path} cannot be used: {why}. Move it away (keep it if you want to know why) and run the same command "
-        "again: what is missing is made anew, and everything that was made from it"
-    )
+    return CorruptArtifact(f"{path} cannot be used: {why}. {WAY_OUT}")
 
 
 def newer(path: Path, version: int) -> FingerprintMismatch:
@@ -103,7 +119,8 @@ class Manifest:
     """A stage's summary, written last. planned = written + quarantined, always.
 
     settings, parents: see data.fingerprint. shards: {file: {rows, bytes, sha256}}. reused: {split: {folder, digest}},
-    splits whose shards are those of another stage folder (fixed initialisation), by reference.
+    splits whose shards are those of another stage folder (fixed initialisation), by reference. extra: what a stage
+    adds, "reports": {file: sha256} among it.
     """
 
     stage: str
@@ -134,18 +151,14 @@ def read_manifest(folder: Path) -> Manifest | None:
     path = folder / MANIFEST
     if not path.exists():
         return None
+    values = read_object(path)
     try:
-        values = json.loads(read_bytes(path))
-        if values.get("schema_version", 0) > VERSION:
-            raise newer(path, values["schema_version"])
         stated = values.pop("digest")
         manifest = Manifest(**values)
-    except FingerprintMismatch:
-        raise
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        if manifest.digest != stated:
+            raise ValueError("it was edited: its content does not match its digest")
+    except (ValueError, KeyError, TypeError) as error:
         raise corrupt(path, f"it is not a manifest ({error})") from error
-    if manifest.digest != stated:
-        raise corrupt(path, "it was edited: its content does not match its digest")
     return manifest
 
 

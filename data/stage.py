@@ -1,6 +1,7 @@
 """Whether a stage has work: decided by digests alone, so clocks, mtimes and copies of a run have no say."""
 
 import os
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +27,24 @@ def finished(folder: Path, settings: dict[str, Any], parents: dict[str, str]) ->
         changed = ", ".join(line.partition(":")[0] for line in difference(manifest.parents, parents))
         print(f"{folder}: made from an earlier {changed}; moved to {moved.name} and made anew", flush=True)
         return None
-    for name, shard in manifest.shards.items():
-        if not (folder / name).is_file() or (folder / name).stat().st_size != shard["bytes"]:
-            return None  # the stage makes the missing shard anew, and refuses a damaged one
-    return manifest
+    return manifest if is_whole(folder, manifest) else None
+
+
+def is_whole(folder: Path, manifest: Manifest) -> bool:
+    """Whether all that a manifest names is there, shards in full size: what is missing is made anew, what is damaged is
+    refused then. CorruptArtifact for a shard that it does not name."""
+    refuse_strays(folder, set(manifest.shards))
+    shards = [(folder / name, shard["bytes"]) for name, shard in manifest.shards.items()]
+    reports = [folder / name for name in manifest.extra.get("reports", {})]
+    return all(path.is_file() and path.stat().st_size == size for path, size in shards) and all(
+        path.is_file() for path in reports
+    )
 
 
 def set_aside(folder: Path) -> Path:
     """Rename a stage's folder to a hidden neighbour, out of every reader's sight."""
-    number = sum(1 for _ in folder.parent.glob(f".{folder.name}.superseded-*"))
-    target = folder.parent / f".{folder.name}.superseded-{number:02d}"
+    numbered = (f".{folder.name}.superseded-{number:02d}" for number in count())
+    target = next(path for name in numbered if not (path := folder.parent / name).exists())
     os.rename(folder, target)
     sync_folder(folder.parent)
     return target

@@ -36,6 +36,7 @@ class Reason(IntEnum):
 
 
 LAST_KEPT = Reason.RANDOM
+ROUNDING = 1e-6  # rewards are float32: 0.6 - 0.5 comes out 2e-8 above 0.1, and is no gain beyond a margin of 0.1
 TRANSITIONS = ("i->c", "c->i", "c->c", "i->i")  # SCoRe's: incorrect or correct, before and after the correction
 
 
@@ -74,13 +75,13 @@ class Options:
 
 def improving(initial: np.ndarray, correction: np.ndarray, options: Options) -> np.ndarray:
     """D+ = {r(y2) > r(y1)}, by more than the margin."""
-    return correction - initial > options.margin
+    return correction - initial > options.margin + ROUNDING
 
 
 def equal_only(initial: np.ndarray, correction: np.ndarray, options: Options) -> np.ndarray:
     """D= = {r(y2) = r(y1) >= t}: right twice. The authors' code takes this alone for Non-decreasing."""
-    equal = np.abs(correction - initial) <= options.margin
-    return equal & (np.minimum(initial, correction) >= options.threshold)
+    equal = np.abs(correction - initial) <= options.margin + ROUNDING
+    return equal & is_correct(initial, options.threshold) & is_correct(correction, options.threshold)
 
 
 def non_decreasing(initial: np.ndarray, correction: np.ndarray, options: Options) -> np.ndarray:
@@ -146,16 +147,21 @@ def classify(pairs: Pairs, options: Options) -> np.ndarray:
         Reason.EMPTY: pairs.empty,
         Reason.IMPROVING: improving(initial, correction, options),
         Reason.KEPT_CORRECT: equal_only(initial, correction, options),
-        Reason.DEGRADED: initial - correction > options.margin,
-        Reason.INCORRECT_TWICE: np.maximum(initial, correction) < options.threshold,
+        Reason.DEGRADED: improving(correction, initial, options),
+        Reason.INCORRECT_TWICE: ~is_correct(np.maximum(initial, correction), options.threshold),
     }
     return np.select(list(cases.values()), list(cases), Reason.NOT_IMPROVING).astype(np.int8)
 
 
 def transitions(initial: np.ndarray, correction: np.ndarray, threshold: float) -> np.ndarray:
-    """Indices into TRANSITIONS, int8 of shape (n,), for rewards of shape (n,); correct is at least `threshold`."""
-    before, after = initial >= threshold, correction >= threshold
+    """Indices into TRANSITIONS, int8 of shape (n,), for rewards of shape (n,)."""
+    before, after = is_correct(initial, threshold), is_correct(correction, threshold)
     return np.select([~before & after, before & ~after, before & after], [0, 1, 2], 3).astype(np.int8)
+
+
+def is_correct(reward: np.ndarray, threshold: float) -> np.ndarray:
+    """r >= t, with t rounded as the rewards are: a float32 reward of 0.7 reaches a threshold of 0.7."""
+    return reward >= np.float32(threshold)
 
 
 def _rewards(pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:

@@ -73,10 +73,10 @@ def score_shards(source: Source, settings: Settings) -> dict[str, Shard]:
     for split, file, questions, joined in joined_shards(source, settings):
         scores = score(joined, questions, settings.scoring)
         scorable = np.all([np.isfinite(values) for values in scores.of_pairs(joined).values()], axis=0)
-        columns = None
-        if split == "train":
-            columns = pair_columns(joined.where(scorable), scores, settings.scoring.chosen, settings.seed)
-        shards[file] = Shard(scores, scorable, columns, [_unscorable(key) for key in joined.where(~scorable).pair_ids()])
+        pairs, others = joined.where(scorable), joined.where(~scorable)
+        trained = split == "train"
+        columns = pair_columns(pairs, scores, settings.scoring.chosen, settings.seed) if trained else None
+        shards[file] = Shard(scores, scorable, columns, [_unscorable(key) for key in others.pair_ids()])
         num_pairs += len(joined)
     quarantined = [entry for shard in shards.values() for entry in shard.quarantined]
     if len(quarantined) > MAX_UNSCORABLE_SHARE * num_pairs:
@@ -90,6 +90,7 @@ def score_shards(source: Source, settings: Settings) -> dict[str, Shard]:
 def select_pairs(shards: dict[str, Shard], settings: Settings) -> dict[str, np.ndarray]:
     """The Reason of every scorable pair, by file name; training pairs are selected over the whole run at once."""
     train = {file: shard.columns for file, shard in shards.items() if shard.columns is not None}
+    assert train, "the questions of a run hold training questions"
     names = [column.name for column in fields(Pairs)]
     run = Pairs(*(np.concatenate([getattr(pairs, name) for pairs in train.values()]) for name in names))
     reasons = select(run, settings.filter, settings.options)

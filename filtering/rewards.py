@@ -49,8 +49,8 @@ def token_f1(texts: Sequence[str], golds: Golds) -> np.ndarray:
     """SQuAD's token F1 of the final answer, in [0, 1], against the alias that fits best."""
 
     def score(text: str, aliases: Sequence[str]) -> float:
-        tokens = squad_tokens(final_answer(text))
-        return max((_f1(tokens, _alias_tokens(alias)) for alias in aliases), default=0.0)
+        tokens = Counter(squad_tokens(final_answer(text)))
+        return max((_f1(tokens, _alias_counts(alias)) for alias in aliases), default=0.0)
 
     return _score_each(score, texts, golds)
 
@@ -126,6 +126,11 @@ _alias_tokens = lru_cache(maxsize=1 << 18)(squad_tokens)
 
 
 @lru_cache(maxsize=1 << 18)
+def _alias_counts(alias: str) -> Counter[str]:
+    return Counter(squad_tokens(alias))
+
+
+@lru_cache(maxsize=1 << 18)
 def _gold_number(alias: str) -> Decimal:
     number = last_number(alias)
     if number is None:
@@ -133,13 +138,11 @@ def _gold_number(alias: str) -> Decimal:
     return number
 
 
-def _f1(tokens: list[str], gold_tokens: list[str]) -> float:
-    num_same = sum((Counter(tokens) & Counter(gold_tokens)).values())
-    return 2 * num_same / (len(tokens) + len(gold_tokens)) if num_same else 0.0
+def _f1(tokens: Counter[str], gold_tokens: Counter[str]) -> float:
+    num_same = sum(min(count, tokens.get(token, 0)) for token, count in gold_tokens.items())
+    return 2 * num_same / (tokens.total() + gold_tokens.total()) if num_same else 0.0
 
 
-def _score_each(
-    score: Callable[[str, Sequence[str]], float], texts: Sequence[str], golds: Golds
-) -> np.ndarray:
+def _score_each(score: Callable[[str, Sequence[str]], float], texts: Sequence[str], golds: Golds) -> np.ndarray:
     assert len(texts) == len(golds), f"{len(texts)} texts for {len(golds)} lists of gold answers"
     return np.fromiter(map(score, texts, golds), dtype=np.float32, count=len(texts))

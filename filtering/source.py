@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from itertools import zip_longest
 
 from data.errors import CorruptArtifact
+from data.fingerprint import digest_bytes
 from data.run import Run
 from data.schemas import CORRECTIONS, INITIAL_ANSWERS, QUESTIONS
-from data.shards import corrupt, iter_shards, read_bytes, required_manifest
+from data.shards import QUARANTINED, corrupt, iter_shards, read_bytes, required_manifest
 from filtering.join import Joined, join
 from filtering.trajectories import Questions
 
@@ -63,9 +64,11 @@ class Source:
         """How many corrections of each initial answer generation could not draw."""
         rows: Counter[tuple[str, int]] = Counter()
         if self._corrections.quarantined:
-            path = self.folder.corrections / "_quarantined.jsonl"
-            for line in read_bytes(path).decode().splitlines():
-                entry = json.loads(line)
+            path = self.folder.corrections / QUARANTINED
+            content = read_bytes(path)
+            if digest_bytes(content) != self._corrections.extra["reports"][QUARANTINED]:
+                raise corrupt(path, "its content does not match the sha256 in the manifest")
+            for entry in map(json.loads, content.splitlines()):
                 rows[entry["question_id"], entry["init_index"]] += entry["rows"]
             if rows.total() != self._corrections.quarantined:
                 raise corrupt(path, f"it lists {rows.total()} rows, the manifest {self._corrections.quarantined}")

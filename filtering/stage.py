@@ -8,7 +8,7 @@ from typing import Any
 from data.fingerprint import digest_bytes, digest_file
 from data.publish import publish, sweep_temporaries
 from data.schemas import SPLITS
-from data.shards import Manifest, read_shard
+from data.shards import QUARANTINED, Manifest, read_shard
 from data.stage import finished, lineage, refuse_strays, set_aside
 from filtering import metrics
 from filtering.passes import Settings, Tables, write_tables
@@ -31,14 +31,16 @@ def filter_iteration(source: Source, settings: Settings, iteration: int) -> dict
         clear_the_way(part, lineage(fingerprint, parents))
     tables = write_tables(source, settings, {"iteration": iteration, "lineage": lineage(fingerprint, parents)})
 
-    quarantined = tables.quarantined
+    quarantined, reports = tables.quarantined, {}
     if quarantined:
         lines = [json.dumps(entry, sort_keys=True, ensure_ascii=False) for entry in quarantined]
-        publish(folder.trajectories / "_quarantined.jsonl", "\n".join([*lines, ""]).encode(), replace=True)
+        content = "\n".join([*lines, ""]).encode()
+        publish(folder.trajectories / QUARANTINED, content, replace=True)
+        reports = {"reports": {QUARANTINED: digest_bytes(content)}}
     written = num_rows(tables.trajectories)
     trajectories = Manifest(
         "trajectories", iteration, fingerprint, parents, written + len(quarantined), written, len(quarantined),
-        tables.trajectories,
+        tables.trajectories, extra=reports,
     )  # fmt: skip
     trajectories.write(folder.trajectories)
     refuse_strays(folder.trajectories, set(tables.trajectories))

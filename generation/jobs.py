@@ -39,6 +39,15 @@ class Workplace:
     def is_done(self, shard: Shard) -> bool:
         return self.initial_path(shard).exists() and self.corrections_path(shard).exists()
 
+    def planned(self, shard: Shard, header: dict[str, Any]) -> bool:
+        """Whether a shard of initial answers, by its header, is the one to correct; iter_00's manifest names those that
+        are reused."""
+        if shard.split in self.plan.reused:
+            folder = self.run.iteration(0).initial_answers
+            return header["sha256"] == required_manifest(folder, "make iterate").shards[shard.file]["sha256"]
+        stated = (header["lineage"], header["split"], header["questions"])
+        return stated == (self.plan.lineage, shard.split, [shard.start, shard.stop])
+
     def questions(self, shard: Shard) -> list[dict[str, Any]]:
         """question_id, question, source of the shard's questions: gold answers stay out of generation."""
         if shard.split not in self._questions:
@@ -121,8 +130,8 @@ class Job:
         """Corrections are made from the initial answers on disk: when two workers made them, from the first's."""
         path = self.place.initial_path(self.shard)
         self._initial, header = read_shard(path, INITIAL_ANSWERS)
-        if self.shard.split not in self.place.plan.reused and header["lineage"] != self.place.plan.lineage:
-            raise corrupt(path, "it belongs to another run, iteration or setting")
+        if not self.place.planned(self.shard, header):
+            raise corrupt(path, "it belongs to another run, iteration, setting or place")
         self._initial_sha256 = header["sha256"]
         questions = self.place.questions(self.shard)
         self._submit(draft_corrections(self.place.prompting, self.shard, questions, self._initial))

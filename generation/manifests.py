@@ -5,10 +5,11 @@ import os
 from pathlib import Path
 from typing import Any
 
+from data.fingerprint import digest_bytes
 from data.publish import publish
 from data.run import Run
 from data.schemas import CORRECTIONS, INITIAL_ANSWERS
-from data.shards import Manifest, corrupt, decode_shard, describe_shard, read_bytes, required_manifest
+from data.shards import QUARANTINED, Manifest, corrupt, decode_shard, describe_shard, read_bytes, required_manifest
 from data.stage import refuse_strays
 from generation.plan import Plan, Shard
 
@@ -65,7 +66,9 @@ def _manifest(
             raise corrupt(folder / file, f"{rows} rows were planned, {found} are accounted for")
     if quarantined:
         lines = [json.dumps(entry, ensure_ascii=False, sort_keys=True) for entry in quarantined]
-        publish(folder / "_quarantined.jsonl", "\n".join([*lines, ""]).encode(), replace=True)
+        content = "\n".join([*lines, ""]).encode()
+        publish(folder / QUARANTINED, content, replace=True)
+        extra = extra | {"reports": {QUARANTINED: digest_bytes(content)}}
     set_aside = sum(entry["rows"] for entry in quarantined)
     written = sum(shard["rows"] for shard in shards.values())
     manifest = Manifest(

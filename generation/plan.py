@@ -12,8 +12,8 @@ from data.fingerprint import digest, refuse_difference
 from data.publish import publish
 from data.run import Run
 from data.schemas import SPLITS
-from data.shards import corrupt, read_bytes, read_manifest, required_manifest, shard_name
-from data.stage import ANOTHER_RUN, lineage, set_aside
+from data.shards import corrupt, read_manifest, read_object, required_manifest, shard_name
+from data.stage import ANOTHER_RUN, is_whole, lineage, set_aside
 from generation.engine import VERSIONED
 
 PLAN = "_plan.json"
@@ -135,8 +135,8 @@ def settled_plan(folder: Path, plan: Plan) -> Plan:
 def read_plan(folder: Path) -> Plan:
     """The plan of an iteration's folder; CorruptArtifact when it is missing or was edited."""
     path = folder / PLAN
+    values = read_object(path)
     try:
-        values = json.loads(read_bytes(path))
         stated = values.pop("digest")
         if digest(values) != stated:
             raise ValueError("it was edited: its content does not match its digest")
@@ -147,13 +147,11 @@ def read_plan(folder: Path) -> Plan:
 
 
 def is_complete(folder: Path, plan: Plan) -> bool:
-    """Whether both manifests are there, belong to this plan, and their shards are on disk in full size."""
+    """Whether both manifests are there, belong to this plan, and what they name is on disk."""
     for name in ("initial_answers", "corrections"):
         manifest = read_manifest(folder / name)
-        if manifest is None or manifest.settings != plan.settings:
+        if manifest is None or (manifest.settings, manifest.parents) != (plan.settings, plan.parents):
             return False
-        for file, shard in manifest.shards.items():
-            path = folder / name / file
-            if not path.is_file() or path.stat().st_size != shard["bytes"]:
-                return False
+        if not is_whole(folder / name, manifest):
+            return False
     return True

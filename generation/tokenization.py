@@ -137,7 +137,7 @@ class ChatTokenizer:
 
     def _check(self, spellings: list[str]) -> None:
         expected = self._tokenizer.apply_chat_template(PROBE, return_dict=False, **TEMPLATE_ARGS)
-        found = self.encode(PROBE)
+        found = self._encode(PROBE)
         if found != expected:
             raise ConfigError(
                 f"{self._model_dir}: this kind of tokenizer is not supported; a plain chat has the ids {found}, "

@@ -9,7 +9,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 # PyTorch's own index of CPU builds, asked for torch alone, and only where pip's own sources lack the +cpu build.
 readonly TORCH_CPU_INDEX=https://download.pytorch.org/whl/cpu
-# GiB on disk: the environment, and as much again of wheels in pip's cache and temporary folders where they share it.
+# GiB on disk: the environment (CPU: 4.1) and the wheels that pip keeps meanwhile (CPU: 1).
 declare -rA NEED_GIB=([cpu]=6 [cuda]=25)
 
 fail() {
@@ -68,19 +68,20 @@ pip_install() {
 }
 
 fail_install() {
-    local missing
-    missing=$(sed -n 's/^ERROR: No matching distribution found for \([^ ]*\).*/\1/p' "$log" | tail -n 1)
-    [[ -z $missing ]] || fail "pip could not get $missing: is the network up? (pip's own words: $log) Then run this again"
-    fail "pip stopped at '$(grep '^ERROR:' "$log" | tail -n 1)' (all of it: $log); mend that and run this again"
+    local error missing
+    error=$(grep '^ERROR:' "$log" | tail -n 1)
+    missing=${error#ERROR: No matching distribution found for }
+    [[ $missing == "$error" ]] || fail "pip could not get $missing; is the network up? (all it said: $log) Then run this again"
+    fail "pip stopped at '$error' (all it said: $log); mend that and run this again"
 }
 
 install_lock() {
     local torch
-    torch=$(grep '^torch==' "$lock")
+    torch=$(grep '^torch==.*+cpu' "$lock" || true)
     echo "setup: installing $(grep -c == "$lock") packages from $lock into .venv with $("$python" --version) ..."
     rm -f .venv/.installed
     "$python" -m venv --clear .venv
-    if [[ $torch == *+cpu ]] && ! pip_install "$torch"; then
+    if [[ -n $torch ]] && ! pip_install "$torch"; then
         pip_install --timeout 15 --index-url "$TORCH_CPU_INDEX" "$torch" || fail_install
     fi
     pip_install --requirement "$lock" || fail_install

@@ -21,9 +21,8 @@ QUESTIONS = [
 ]
 
 
-@pytest.fixture(scope="session")
-def tiny_model(tmp_path_factory) -> Path:
-    """A folder with a random Llama of about 100,000 parameters, a byte-level BPE tokenizer and a chat template."""
+def make_tiny_model(folder: Path) -> Path:
+    """Fill `folder` with a random Llama of about 100,000 parameters, a byte-level BPE tokenizer and a chat template."""
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -50,10 +49,14 @@ def tiny_model(tmp_path_factory) -> Path:
             bos_token_id=1, eos_token_id=2, pad_token_id=0,
         )
     )  # fmt: skip
-    folder = tmp_path_factory.mktemp("tiny_model")
     model.save_pretrained(folder)
     fast.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory) -> Path:
+    return make_tiny_model(tmp_path_factory.mktemp("tiny_model"))
 
 
 class Workspace:

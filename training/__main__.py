@@ -53,7 +53,10 @@ def main(argv: list[str]) -> None:
 
 def fine_tune(config: Config, plan: Plan, iteration: Iteration) -> None:
     """Check the rows, train on them, check what was trained, publish it."""
-    from training import model_folder  # with torch, transformers, trl and peft: ten seconds
+    if config.device == "cuda" and "RANK" not in os.environ:  # one process trains on one GPU
+        os.environ["CUDA_VISIBLE_DEVICES"] = os.environ.get("CUDA_VISIBLE_DEVICES", "0").partition(",")[0]
+    from training import model_folder  # with torch, transformers, trl and peft: seconds
+    from training.disk import os_errors
     from training.memory import free_memory, num_parameters, require_memory
     from training.stop_check import require_stops
     from training.trainer import train
@@ -70,11 +73,12 @@ def fine_tune(config: Config, plan: Plan, iteration: Iteration) -> None:
     work = iteration.dir / f".training-{plan.fingerprint[:16]}"
     make_folder(work)
     seed = sample_seed(config.seed, "training", iteration.number) % 2**32  # numpy takes no more bits
-    trained = train(rows, base, work, settings, config.peft, seed, config.device)
-    if not LEADER:
-        return
     ready = work / "checkpoint"
-    model_folder.write_folder(trained.folder, base, ready)
+    with os_errors(work):
+        trained = train(rows, base, work, settings, config.peft, seed, config.device)
+        if not LEADER:
+            return
+        model_folder.write_folder(trained.folder, base, ready)
     stop_rate = require_stops(ready, rows, stops, settings.stop_check, config.device)
     publish_folder(ready, iteration.checkpoint, plan.settings, plan.parents)
     costs = trained.costs() | {

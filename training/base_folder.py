@@ -1,4 +1,4 @@
-"""What a base model's folder must hold, and room and order while one is made. No torch here: checks cost milliseconds."""
+"""What a base model's folder must hold, and room and order while one is made. No torch: checks cost milliseconds."""
 
 import contextlib
 import fcntl
@@ -30,11 +30,11 @@ def check_model(folder: Path) -> None:
             )
     check_weights(folder)
     if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model")):
-        raise CorruptArtifact(f"{folder} has neither tokenizer.json nor tokenizer.model: add the model's tokenizer files")
+        raise CorruptArtifact(f"{folder} has neither tokenizer.json nor tokenizer.model: add the tokenizer's files")
     tokenizer_config = folder / "tokenizer_config.json"
     in_config = tokenizer_config.is_file() and read_json(tokenizer_config).get("chat_template")
     if not in_config and not (folder / "chat_template.jinja").is_file():
-        raise CorruptArtifact(f"{folder} has no chat template: use an instruction-tuned model, or add chat_template.jinja")
+        raise CorruptArtifact(f"{folder} has no chat template: use an instruct model, or add chat_template.jinja")
 
 
 def check_weights(folder: Path) -> None:

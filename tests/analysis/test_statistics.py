@@ -88,14 +88,14 @@ def test_only_questions_in_the_denominator_count_as_questions(make_counts):
     assert estimate_figures(counts)["t1"].num_questions == 3
 
 
-def test_all_figures_of_3610_questions_take_well_under_a_second(simulate):
+def test_ten_thousand_resamples_of_3610_questions_take_under_a_second_for_all_figures(simulate):
     counts = simulate(3610, np.random.default_rng(0))
     seconds = []
     for _ in range(3):
-        start = time.perf_counter()
-        estimate_figures(counts, num_resamples=2000)
-        seconds.append(time.perf_counter() - start)
-    assert min(seconds) < 1
+        start = time.process_time()
+        estimate_figures(counts, num_resamples=10_000)
+        seconds.append(time.process_time() - start)
+    assert min(seconds) < 1  # 0.25 s, and 0.05 s for 2,000 resamples
 
 
 def coverage(simulate, truth, num_questions, num_runs):

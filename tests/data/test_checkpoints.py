@@ -3,6 +3,7 @@ import os
 import pytest
 
 from data.checkpoints import (
+    CARD,
     RECORD,
     describe_folder,
     locate,
@@ -32,6 +33,14 @@ def test_a_published_folder_verifies_and_leaves_no_work_folder(checkpoint, tmp_p
     verify_folder(target, record)
     assert not (tmp_path / ".work").exists()
     assert locate(Run("demo", tmp_path), 1) == (target, record)
+
+
+def test_a_card_can_be_added_and_rewritten_at_any_time(checkpoint):
+    target, record = checkpoint
+    for content in ("# a card", "# another card"):
+        (target / CARD).write_text(content)
+        verify_folder(target, record)
+    assert CARD not in record.files
 
 
 def test_every_flip_truncation_addition_and_removal_is_found(checkpoint):

@@ -7,10 +7,15 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from hypothesis import settings
 
 from data.run import Run
 from data.schemas import CORRECTIONS, INITIAL_ANSWERS, QUESTIONS
 from data.shards import Manifest, read_shard, shard_name, write_shard
+
+# The same examples everywhere, and no time limit: a busy machine is no failure.
+settings.register_profile("reproducible", deadline=None, derandomize=True, database=None)
+settings.load_profile("reproducible")
 
 STOP = 2
 # per question: id, question, gold aliases, and an initial answer with its corrections for each j

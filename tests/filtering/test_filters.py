@@ -75,6 +75,18 @@ def test_a_margin_makes_small_gains_equal():
     assert reasons(crossing, "non_decreasing", margin=0.2) == ["not_improving"]
 
 
+def test_rewards_on_the_margin_and_on_the_threshold_are_not_decided_by_rounding():
+    some = pairs([0.5, 0.7, 0.2], [0.6, 0.7, 0.3])
+    assert reasons(some, "improving", margin=0.1, threshold=0.5) == [
+        "not_improving",
+        "not_improving",
+        "incorrect_twice",
+    ]
+    assert kept(some, "equal_only", threshold=0.7) == [1]
+    codes = transitions(some.initial_reward, some.correction_reward, threshold=0.7)
+    assert [TRANSITIONS[code] for code in codes] == ["i->i", "c->c", "i->i"]
+
+
 def test_duplicates_keep_the_first_drawn():
     some = pairs([I, I, C, I, I], [C, C, C, C, I], content=[7, 7, 8, 7, 9])
     assert reasons(some, "improving", drop_duplicates=True) == [

@@ -91,6 +91,11 @@ def test_nfc_and_nfd_spellings_are_equal(text):
     assert normalize(unicodedata.normalize("NFC", text)) == normalize(unicodedata.normalize("NFD", text))
 
 
+def test_ten_thousand_combining_marks_are_scored_alike_in_nfc_and_nfd():
+    text, alias = "Zo\u0308e " + "\u0301\u0316" * 5_000, "Zöe"
+    assert in_accuracy([text, unicodedata.normalize("NFC", text)], [[alias]] * 2).tolist() == [1, 1]
+
+
 @given(st.text(st.characters(max_codepoint=127)))
 def test_the_ascii_path_equals_the_general_one(text):
     assert normalize(text) == normalize(text + " é").removesuffix("e\u0301").rstrip()

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from data.errors import CorruptArtifact
+from data.fingerprint import digest_bytes
 from data.shards import read_manifest
 from filtering.source import Source
 
@@ -27,9 +28,11 @@ def set_aside(run, rows: int) -> None:
     """What generation leaves when it could not draw q1's corrections."""
     folder = run.iteration(0).corrections
     entry = {"question_id": "q1", "init_index": 0, "code": "PROMPT_TOO_LONG", "rows": rows}
-    (folder / "_quarantined.jsonl").write_text(json.dumps(entry) + "\n")
+    content = json.dumps(entry).encode() + b"\n"
+    (folder / "_quarantined.jsonl").write_bytes(content)
     manifest = read_manifest(folder)
-    replace(manifest, planned=manifest.written + 2, quarantined=2).write(folder)
+    extra = manifest.extra | {"reports": {"_quarantined.jsonl": digest_bytes(content)}}
+    replace(manifest, planned=manifest.written + 2, quarantined=2, extra=extra).write(folder)
 
 
 def test_corrections_set_aside_are_accounted_for(make_run):

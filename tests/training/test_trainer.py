@@ -72,8 +72,9 @@ def test_exactly_the_masked_tokens_have_labels(make_rows):
     dataset, lengths, num_trained = labelled(rows)
     assert len(dataset) == rows.num_rows + 1
     for row, given in zip(dataset, rows.to_pylist(), strict=False):
-        expected = [token if bit else -100 for token, bit in zip(given["input_ids"], given["completion_mask"], strict=True)]
-        assert row == {"input_ids": given["input_ids"], "labels": expected}
+        ids, mask = given["input_ids"], given["completion_mask"]
+        expected = [token if bit else -100 for token, bit in zip(ids, mask, strict=True)]
+        assert row == {"input_ids": ids, "labels": expected}
     assert dataset[rows.num_rows]["labels"] == [-100]
     assert lengths.tolist() == [len(row) for row in rows["input_ids"].to_pylist()]
     assert num_trained.tolist() == [sum(mask) for mask in rows["completion_mask"].to_pylist()]
@@ -140,7 +141,7 @@ def test_an_infinite_loss_stops_at_its_step_and_names_the_batch(make_rows, run_t
 
 def test_a_batch_without_any_trained_token_stops_training(make_rows, run_train):
     masked = {index: [0] * len(ids) for index, ids in enumerate(make_rows(8)["input_ids"].to_pylist())}
-    with pytest.raises(TrainingDiverged, match="step 1 of 1.*no token was trained"):
+    with pytest.raises(TrainingDiverged, match=r"step 1 of 1.*no token was trained"):
         run_train(make_rows(8, completion_mask=masked), settings())
 
 

@@ -1,0 +1,249 @@
+"""Write the cards of a run: what a folder holds, where it comes from, and what it may be used for.
+
+    python -m analysis.cards run=demo
+
+Reads runs/demo/. Writes README.md into every iter_*/trajectories/, iter_*/sft/ and iter_*/checkpoint/; a checkpoint's
+digest does not cover it. The YAML at its top is what the Hugging Face hub and its dataset viewer read.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from analysis.report.record import IterationRecord, RunRecord, read_record
+from analysis.report.results import Results, compute_results
+from analysis.statistics import Estimate
+from data.checkpoints import CARD
+from data.errors import stage_main
+from data.publish import publish
+from data.run import Run, stage_arguments
+from data.schemas import SFT, SPLITS, trajectories
+
+TEMPLATES = Path(__file__).parent / "card_templates"
+LICENSES = {  # of the questions
+    "nq": "cc-by-sa-3.0",
+    "nq_paper": "cc-by-sa-3.0",
+    "web_questions": "cc-by-4.0",
+    "hotpot_qa": "cc-by-sa-4.0",
+    "gsm8k": "mit",
+}
+COLUMNS = {
+    "question_id": "key, with init_index and corr_index",
+    "init_index": "which of the question's initial answers, from 0",
+    "corr_index": "which of that answer's corrections, from 0",
+    "split": "train, validation or test",
+    "question": "the question as given",
+    "answers": "gold aliases, any one of them is right",
+    "initial_answer": "y1, as generated",
+    "correction": "y2, as generated",
+    "initial_reward": "the chosen reward of y1",
+    "correction_reward": "the chosen reward of y2",
+    "transition": "wrong (i) or right (c) before and after: i->c, c->i, c->c, i->i",
+    "kept": "whether the next model is trained on it",
+    "reason": "why it is kept or not",
+    "flags": "where the reward deserves a second look",
+    "initial_finish_reason": "stop, or length where y1 ran out of tokens",
+    "correction_finish_reason": "stop, or length where y2 ran out of tokens",
+    "initial_num_tokens": "tokens of y1, its stop token included",
+    "correction_num_tokens": "tokens of y2, its stop token included",
+    "prompt": "the chat up to the correction",
+    "completion": "the correction, one assistant turn",
+    "input_ids": "prompt and correction, exactly the tokens that were sampled",
+    "completion_mask": "1 on the correction's tokens, its stop token included; 0 on the prompt",
+}
+SIZES = {1e3: "n<1K", 1e4: "1K<n<10K", 1e5: "10K<n<100K", 1e6: "100K<n<1M", 1e7: "1M<n<10M", 1e8: "10M<n<100M"}
+
+
+def main(argv: list[str]) -> None:
+    run = Run(stage_arguments(argv, "analysis.cards", "run")["run"])
+    record = read_record(run)
+    results = compute_results(record)
+    num_cards = 0
+    for iteration in record.iterations:
+        folder = run.iteration(iteration.number)
+        cards = {folder.trajectories: trajectories_card(record, results, iteration), folder.sft: sft_card(record, iteration)}
+        if iteration.number:
+            cards[folder.checkpoint] = model_card(record, results, iteration)
+        for target, card in cards.items():
+            publish(target / CARD, str(card).encode() + b"\n", replace=True)
+        num_cards += len(cards)
+    print(f"{run.dir}: {num_cards} cards written", flush=True)
+
+
+def trajectories_card(record: RunRecord, results: Results, iteration: IterationRecord) -> Any:
+    """The dataset card of iter_n/trajectories/."""
+    metrics = {}
+    for split in SPLITS:
+        figures, counts = results.figures[split][iteration.number], iteration.metrics["splits"][split]
+        transitions = " | ".join(f"{entry['count']:,}" for entry in counts["transitions"].values())
+        metrics[split] = f"{percent(figures['t1'])} | {percent(figures['t2'])} | {transitions} | {counts['num_kept']:,} |"
+    rewards = iteration.manifests["trajectories"].settings["scoring"]["rewards"]
+    return dataset_card(
+        record, iteration, "trajectories", trajectories(rewards), metrics=metrics, reasons="",
+        description="Every pair of an initial answer and its correction, kept for training or not, with its rewards.",
+    )  # fmt: skip
+
+
+def sft_card(record: RunRecord, iteration: IterationRecord) -> Any:
+    """The dataset card of iter_n/sft/."""
+    reasons = iteration.metrics["splits"]["train"]["reasons"]
+    kept = ("improving", "kept_correct", "unfiltered", "random")
+    return dataset_card(
+        record, iteration, "sft", SFT, metrics=None,
+        reasons=", ".join(f"{reasons[name]:,} {name}" for name in kept if name in reasons) or "none is",
+        description=f"The corrections that M{iteration.number + 1} is trained on, as chats and as tokens.",
+    )  # fmt: skip
+
+
+def dataset_card(
+    record: RunRecord, iteration: IterationRecord, stage: str, schema: pa.Schema, **values: Any
+) -> Any:
+    """A card for the Parquet files of a stage; one split per prefix of the files' names."""
+    from huggingface_hub import DatasetCard, DatasetCardData
+
+    manifest, settings = iteration.manifests[stage], record.settings
+    splits = [split for split in SPLITS if any(name.startswith(f"{split}-") for name in manifest.shards)]
+    files = {split: f"{split}-*.parquet" for split in splits}
+    rows = {
+        split: sum(shard["rows"] for name, shard in manifest.shards.items() if name.startswith(f"{split}-"))
+        for split in splits
+    }
+    title = f"{record.name}: {stage} of iteration {iteration.number}"
+    card_data = DatasetCardData(
+        pretty_name=title,
+        language="en",
+        license=LICENSES.get(settings["data"]["source"], "unknown"),
+        annotations_creators="machine-generated",
+        size_categories=next(name for size, name in SIZES.items() if manifest.written < size),
+        task_categories=["question-answering", "text-generation"],
+        tags=["self-correction", "stasc"],
+        configs=[{"config_name": "default", "data_files": [{"split": s, "path": path} for s, path in files.items()]}],
+    )
+    facts = common(record, iteration) | values
+    facts |= {"title": title, "rows": rows, "digest": manifest.digest, "data_files": files, "columns": columns(schema)}
+    return DatasetCard.from_template(card_data, template_path=str(TEMPLATES / "dataset.md"), **facts)
+
+
+def model_card(record: RunRecord, results: Results, iteration: IterationRecord) -> Any:
+    """The model card of M_n."""
+    from huggingface_hub import EvalResult, ModelCard, ModelCardData
+
+    number, settings, checkpoint = iteration.number, record.settings, iteration.checkpoint
+    title = f"{record.name}: M{number}"
+    test = results.figures["test"][number]
+    source = record.iterations[0].checkpoint.source
+    card_data = ModelCardData(
+        model_name=title,
+        language="en",
+        license=model_license(record),
+        base_model=source.get("hub") or settings["model"]["name"],
+        library_name="transformers",
+        pipeline_tag="text-generation",
+        tags=["self-correction", "stasc"],
+        eval_results=[
+            EvalResult(
+                task_type="question-answering",
+                dataset_type=settings["data"]["source"],
+                dataset_name=settings["data"]["source"],
+                dataset_split="test",
+                metric_type="accuracy",
+                metric_name=name,
+                metric_value=round(100 * test[figure].value, 2),
+            )
+            for figure, name in (("t1", "initial answers right (%)"), ("t2", "corrections right (%)"))
+        ],
+    )
+    before = record.iterations[number - 1]
+    base = 0 if settings["strategy"]["fine_tuning"] == "fixed" else number - 1
+    facts = common(record, iteration) | {
+        "title": title,
+        "stands_for": checkpoint.stands_for,
+        "trained_from": f"M<sub>{base}</sub>",
+        "base": record.iterations[0].checkpoint.digest,
+        "num_rows": before.manifests["sft"].written,
+        "sft": before.manifests["sft"].digest,
+        "training": describe_training(settings),
+        "digest": checkpoint.digest,
+        "results": [result_row(split, results, number) for split in SPLITS],
+        "against_base": results.against_base["test"][number].words(),
+        "correcting": results.deltas["test"][number].words(),
+        "folder": f"runs/{record.name}/iter_{number:02d}/checkpoint",
+    }
+    return ModelCard.from_template(card_data, template_path=str(TEMPLATES / "model.md"), **facts)
+
+
+def common(record: RunRecord, iteration: IterationRecord) -> dict[str, Any]:
+    """What every card of an iteration says."""
+    settings, sampling = record.settings, record.settings["sampling"]
+    strategy, source = settings["strategy"], settings["data"]["source"]
+    return {
+        "run": record.name,
+        "number": iteration.number,
+        "model": settings["model"]["path"] or settings["model"]["name"],
+        "model_license": model_license(record),
+        "checkpoint": iteration.checkpoint.digest,
+        "source": source,
+        "source_license": LICENSES.get(source, "unknown licence"),
+        "num_initial": sampling["num_initial"],
+        "num_corrections": sampling["num_corrections"],
+        "temperature": sampling["temperature"],
+        "top_p": sampling["top_p"],
+        "max_tokens": sampling["max_tokens"],
+        "reward": iteration.metrics["reward"],
+        "threshold": iteration.metrics["threshold"],
+        "filter": iteration.metrics["filter"]["name"],
+        "strategy": f"{strategy['name']}: initialization {strategy['initialization']}, filter {strategy['filter']}, "
+        f"fine-tuning {strategy['fine_tuning']}",
+        "compat": ", ".join(name for name, on in settings["compat"].items() if on),
+    }
+
+
+def model_license(record: RunRecord) -> str:
+    """Of the base model; unknown for a folder of the user's."""
+    return record.iterations[0].checkpoint.source.get("license", "unknown")
+
+
+def columns(schema: pa.Schema) -> list[tuple[str, str, str]]:
+    """(name, type, meaning) of every column."""
+    rows = []
+    for field in schema:
+        side, _, reward = field.name.partition("_")
+        words = COLUMNS.get(field.name) or f"reward {reward} of {'y1' if side == 'initial' else 'y2'}"
+        rows.append((field.name, type_in_words(field.type), words))
+    return rows
+
+
+def type_in_words(kind: pa.DataType) -> str:
+    """list<int32>, messages."""
+    if pa.types.is_list(kind):
+        return "messages" if pa.types.is_struct(kind.value_type) else f"list of {kind.value_type}"
+    return str(kind)
+
+
+def result_row(split: str, results: Results, number: int) -> dict[str, Any]:
+    figures, delta = results.figures[split][number], results.deltas[split][number].difference
+    return {
+        "split": split,
+        "num_questions": figures["t2"].num_questions,
+        "t1": percent(figures["t1"]),
+        "t2": percent(figures["t2"]),
+        "delta": percent(delta),
+    }
+
+
+def describe_training(settings: dict[str, Any]) -> str:
+    training, peft = settings["training"], settings["peft"]["kind"]
+    kind = "full fine-tuning" if peft == "none" else peft
+    arguments = ", ".join(f"{name} {value}" for name, value in training["args"].items())
+    return f"{kind}, {training['num_epochs']} epochs, batch {training['batch_size']}, {arguments}"
+
+
+def percent(estimate: Estimate) -> str:
+    if estimate.value != estimate.value:
+        return "–"
+    return f"{100 * estimate.value:.1f} ({100 * estimate.low:.1f} to {100 * estimate.high:.1f})"
+
+
+if __name__ == "__main__":
+    stage_main(main)

@@ -1,0 +1,1 @@
+"""Trajectories for the terminal and for other tools."""

@@ -1,0 +1,41 @@
+"""The files that hold a run's configuration: read with care, since people open them in editors."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from data.errors import ConfigError, CorruptArtifact
+from data.fingerprint import digest_bytes
+from data.run import Run
+from data.shards import read_bytes
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file of a run; ConfigError when there is none."""
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path} is missing: run `make iterate RUN={path.parent.name}` first") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{path} is not YAML ({error}): restore it, or start another run with RUN=<name>") from None
+    if not isinstance(values, dict):
+        raise ConfigError(
+            f"{path} holds a {type(values).__name__}, settings were expected: restore it, or start another run"
+        )
+    return values
+
+
+def sealed(text: bytes) -> bytes:
+    """`text` with its sha256 as a last line: config.yaml is written once, and every bit of it counts."""
+    return text + f"digest: {digest_bytes(text)}\n".encode()
+
+
+def require_seal(run: Run) -> None:
+    """CorruptArtifact when a run's config.yaml is not as it was written."""
+    text = read_bytes(run.config)
+    if sealed(text.rpartition(b"digest: ")[0]) != text:
+        raise CorruptArtifact(
+            f"{run.config} was edited: its content does not match the digest in its last line. Put it back "
+            f"(`python -m conf run={run.name}` tells which settings differ), or start another run with RUN=<name>"
+        )

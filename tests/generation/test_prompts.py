@@ -1,0 +1,95 @@
+from pathlib import Path
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from conf.schema import Prompt
+from data.errors import ConfigError
+from generation.prompts import check_prompt, correction_messages, initial_messages
+from generation.tokenization import ChatTokenizer
+
+PRESETS = sorted((Path(__file__).parents[2] / "conf" / "prompt").glob("*.yaml"))
+BLOCK_SIZE = 32  # tokens; vLLM's prefix cache keeps whole blocks
+QUESTIONS = ("who wrote the first computer program", "where does the Danube end", "when was Kraków founded")
+INITIAL_ANSWERS = ("Ada Lovelace", "Charles Babbage wrote it.", "It was in 1843.", "Grace Hopper", "I do not know that")
+
+
+def preset(path: Path) -> Prompt:
+    return Prompt.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+
+
+def prompt(**changed: object) -> Prompt:
+    values = {
+        "name": "test",
+        "initial": [{"role": "user", "content": "Question: {question}"}],
+        "correction": [{"role": "user", "content": "{question} is {initial_answer}? Answer again, {question}"}],
+        "answer_marker": None,
+    }
+    return Prompt.model_validate(values | changed)
+
+
+def user(content: str) -> list[dict[str, str]]:
+    return [{"role": "user", "content": content}]
+
+
+@pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)
+def test_every_preset_asks_what_its_stage_is_about(path):
+    check_prompt(preset(path))
+    assert preset(path).name == path.stem
+
+
+def test_placeholders_are_filled_in_one_pass():
+    question, initial_answer = "{initial_answer} {question} {} {0} {question!r} %s", "{question}{initial_answer}"
+    assert initial_messages(prompt(), question) == user(f"Question: {question}")
+    assert correction_messages(prompt(), question, initial_answer) == user(
+        f"{question} is {initial_answer}? Answer again, {question}"
+    )
+
+
+def test_raw_text_goes_in_as_it_is():
+    for raw in ("", "  \n\t ", "\\1 \\g<1> \\n", "<|im_end|>", "\ue000", "é" * 10_000):
+        assert initial_messages(prompt(), raw) == user(f"Question: {raw}")
+
+
+@pytest.mark.parametrize(
+    ("changed", "key"),
+    [
+        ({"initial": user("Answer.")}, "prompt.initial"),
+        ({"initial": user("{Question}")}, "prompt.initial"),
+        ({"initial": user("{question} {initial_answer}")}, "prompt.initial"),
+        ({"correction": user("{question}")}, "prompt.correction"),
+        ({"correction": user("{initial_answer}")}, "prompt.correction"),
+        ({"initial": [*user("{question}"), {"role": "assistant", "content": "It is"}]}, r"prompt.initial.1.role"),
+        ({"answer_marker": "Final Answer:"}, "prompt.answer_marker"),
+        ({"answer_marker": ""}, "prompt.answer_marker"),
+    ],
+)
+def test_a_preset_that_cannot_work_is_refused_by_its_key(changed, key):
+    with pytest.raises(ConfigError, match=key):
+        check_prompt(prompt(**changed))
+
+
+def test_a_role_that_no_chat_has_is_refused():
+    with pytest.raises(ValidationError, match=r"initial\.0\.role"):
+        prompt(initial=[{"role": "human", "content": "{question}"}])
+
+
+def test_most_of_a_correction_prompt_is_in_the_prefix_cache(smollm2_tokenizer):
+    """qa, five initial answers a question: blocks that initial prompts or earlier corrections have computed."""
+    tokenizer, qa = ChatTokenizer(smollm2_tokenizer), preset(next(path for path in PRESETS if path.stem == "qa"))
+    known: set[tuple[int, ...]] = set()
+    num_cached = num_tokens = 0
+    for question in QUESTIONS:
+        prompts = [tokenizer.encode(correction_messages(qa, question, answer)) for answer in INITIAL_ANSWERS]
+        known |= blocks(tokenizer.encode(initial_messages(qa, question)))
+        for ids in prompts:
+            num_cached += BLOCK_SIZE * len(blocks(ids) & known)
+            num_tokens += len(ids)
+            known |= blocks(ids)
+    assert num_cached / num_tokens >= 0.6
+
+
+def blocks(ids: list[int]) -> set[tuple[int, ...]]:
+    """The prefixes of `ids` that end with a whole block."""
+    return {tuple(ids[:stop]) for stop in range(BLOCK_SIZE, len(ids) + 1, BLOCK_SIZE)}

@@ -1,0 +1,150 @@
+"""Setting up: one sentence and exit 2 for what the machine lacks, nothing at all when it is done, never half done.
+
+The script runs in a folder of its own, with a lock of one tiny package and a PATH of chosen programs.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parents[2] / "requirements" / "install.sh"
+TOOLS = "awk cat df dirname env flock grep mkdir rm sed sha256sum tail tee uname"
+PYTHON = Path(sys.executable).resolve()
+BASH = shutil.which("bash")
+PACKAGE = "tiny==1.0"
+
+
+class Clone:
+    """A clone with only the set-up in it, on a machine that has TOOLS, Python, and what the test adds."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.bin = folder, folder / "bin"
+        for name in ("requirements", "bin", "wheels"):
+            (folder / name).mkdir()
+        shutil.copy(SCRIPT, folder / "requirements")
+        for tool in TOOLS.split():  # as scripts: writing over a link would write over the machine's own program
+            self.program(tool, f'exec {shutil.which(tool)} "$@"')
+        self.program("python3.11", f'exec {PYTHON} "$@"')
+        self.lock(PACKAGE)
+        with zipfile.ZipFile(folder / "wheels" / "tiny-1.0-py3-none-any.whl", "w") as wheel:
+            wheel.writestr("tiny.py", "")
+            wheel.writestr("tiny-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n")
+            wheel.writestr("tiny-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+            wheel.writestr("tiny-1.0.dist-info/RECORD", "")
+
+    def program(self, name: str, script: str) -> None:
+        """Put a program of this name on PATH."""
+        path = self.bin / name
+        assert not path.is_symlink(), path
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
+
+    def lock(self, *packages: str) -> None:
+        for accelerator in ("cpu", "cuda"):
+            (self.folder / "requirements" / f"{accelerator}.txt").write_text("".join(f"{p}\n" for p in packages))
+
+    def command(self, **environment: str) -> dict:
+        environment = {"PATH": str(self.bin), "HOME": str(self.folder), "PIP_CONFIG_FILE": os.devnull} | environment
+        environment |= {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(self.folder / "wheels")}
+        return {"args": [BASH, self.folder / "requirements" / "install.sh"], "env": environment, "text": True}
+
+    def install(self, **environment: str) -> subprocess.CompletedProcess:
+        return subprocess.run(**self.command(**environment), capture_output=True, check=False)
+
+    @property
+    def stamp(self) -> Path:
+        return self.folder / ".venv" / ".installed"
+
+
+@pytest.fixture
+def clone(tmp_path) -> Clone:
+    return Clone(tmp_path)
+
+
+def refuses(done: subprocess.CompletedProcess, *words: str) -> None:
+    """Exit 2 and one line that has these words."""
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith("setup: ") and done.stderr.count("\n") == 1
+    assert all(word in done.stderr for word in words), done.stderr
+
+
+def test_no_python(clone):
+    (clone.bin / "python3.11").unlink()
+    refuses(clone.install(), "Python 3.11 or 3.12 is needed", "no python3 was found", "apt-get install")
+
+
+def test_another_python(clone):
+    (clone.bin / "python3.11").unlink()
+    clone.program("python3", "echo 3.9")
+    refuses(clone.install(), "Python 3.11 or 3.12 is needed", "python3 is 3.9")
+
+
+def test_python_without_venv(clone):
+    clone.program("python3.11", f'case "$*" in *ensurepip*) exit 1;; esac; exec {PYTHON} "$@"')
+    refuses(clone.install(), "lacks venv", "apt-get install python3.", "-venv")
+
+
+def test_no_libnuma(clone):
+    clone.program("python3.11", f'case "$*" in *libnuma*) exit 1;; esac; exec {PYTHON} "$@"')
+    refuses(clone.install(ACCELERATOR="cpu"), "libnuma.so.1", "apt-get install libnuma1")
+
+
+def test_too_little_disk(clone):
+    clone.program("df", "echo Avail; echo 1500")
+    refuses(clone.install(), "1 GiB free", "6 GiB")
+    refuses(clone.install(ACCELERATOR="cuda"), "1 GiB free", "25 GiB")
+
+
+def test_another_kind_of_machine(clone):
+    clone.program("uname", "echo Darwin arm64")
+    refuses(clone.install(), "Linux on x86_64", "Darwin arm64")
+
+
+def test_an_unknown_accelerator(clone):
+    refuses(clone.install(ACCELERATOR="tpu"), "ACCELERATOR=tpu", "cpu or cuda")
+
+
+def test_no_gpu_means_cpu_and_nvidia_smi_decides(clone):
+    clone.program("nvidia-smi", "exit 9")  # as where the driver does not run
+    clone.program("df", "echo Avail; echo 1500")
+    refuses(clone.install(), "the cpu environment")
+    clone.program("nvidia-smi", "echo 'GPU 0: a GPU'")
+    refuses(clone.install(), "the cuda environment")
+
+
+def test_no_network_names_the_package_and_is_not_taken_for_done(clone):
+    clone.lock(PACKAGE, "elsewhere==2.0")
+    refuses(clone.install(), "elsewhere==2.0", "network")
+    assert not clone.stamp.exists()
+    clone.lock(PACKAGE)
+    assert clone.install().returncode == 0
+    assert clone.stamp.exists()
+
+
+def test_once_done_it_does_nothing_and_needs_nothing(clone):
+    both = [subprocess.Popen(**clone.command(), stdout=subprocess.PIPE) for _ in range(2)]
+    said = [process.communicate()[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    assert sum("installing" in words for words in said) == 1, "two at once: one installs, the other waits"
+    assert (clone.folder / ".venv" / ".accelerator").read_text() == "cpu\n"
+    (clone.bin / "python3.11").unlink()
+    clone.program("df", "echo Avail; echo 0")
+    started = time.monotonic()
+    done = clone.install()
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert time.monotonic() - started < 1  # 0.02 s on an idle machine
+
+
+def test_another_accelerator_is_installed_and_the_choice_kept(clone):
+    assert clone.install().returncode == 0
+    before = clone.stamp.read_text()
+    assert "installing" in clone.install(ACCELERATOR="cuda").stdout
+    assert clone.stamp.read_text() != before
+    assert clone.install().stdout == ""
+    assert (clone.folder / ".venv" / ".accelerator").read_text() == "cuda\n"
