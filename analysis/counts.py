@@ -65,8 +65,13 @@ class QuestionCounts:
         return np.stack([sum(self.sums[name] for name in names) for names in figure], axis=1)
 
     def restricted_to(self, question_ids: Sequence[str]) -> "QuestionCounts":
-        """The rows of some questions, e.g. of those without overlap with the training questions."""
+        """The rows of some questions, e.g. of those without overlap with the training questions; BadInput if none."""
         rows = np.isin(self.question_ids, np.asarray(question_ids, dtype=str))
+        if not rows.any():
+            raise BadInput(
+                f"None of the {len(question_ids):,} questions asked for is among the {len(rows):,} counted: give ids "
+                "of the same run and split"
+            )
         return QuestionCounts(self.question_ids[rows], {name: column[rows] for name, column in self.sums.items()})
 
 

@@ -67,7 +67,9 @@ def explain(message: str, overrides: list[str]) -> str:
         if key in groups and value not in groups[key]:
             return f"{key}={value} is not a preset{nearest(value, groups[key])} There are: {', '.join(groups[key])}"
     known = known_keys(Config)
-    for key, _, _ in keys:
+    for override, (key, _, _) in zip(overrides, keys, strict=True):
+        if not re.fullmatch(r"[\w.@/]+", key):
+            return f"{override!r} is not a setting; the form is key=value, e.g. sampling.num_initial=5"
         if key not in known and key not in groups and not key.startswith(tuple(f"{k}." for k in OPEN)):
             return f"{key} is not a setting{nearest(key, known + list(groups))}"
     return message.strip()

@@ -17,7 +17,14 @@ from data.run import Run
 from data.sources import check_origins
 
 # Settings that change how fast a run goes and never what it computes: free to differ between restarts.
-EXECUTION = ("launcher", "engine.throughput", "training.throughput")
+EXECUTION = (
+    "launcher",
+    "engine.throughput",
+    "training.throughput",
+    "training.on_empty",  # gates: they stop a run or let it pass
+    "training.stop_check",
+    "training.max_length",
+)
 
 
 class Section(BaseModel):

@@ -94,16 +94,20 @@ class Workspace:
         return self.folder / "runs" / name
 
 
-@pytest.fixture
-def workspace(tmp_path, tiny_model) -> Workspace:
-    """A folder with 60 questions and the tiny model, on the deterministic engine."""
-    questions = tmp_path / "questions.jsonl"
+def make_workspace(folder: Path, model: Path) -> Workspace:
+    """A folder with 60 questions and a model, on the deterministic engine."""
+    questions = folder / "questions.jsonl"
     questions.write_text("".join(json.dumps(row) + "\n" for row in QUESTIONS))
     return Workspace(
-        tmp_path,
+        folder,
         [
             "device=cpu", "engine=fake", "data=local", f"data.files.questions.path={questions}",
-            "data.train=20", "data.validation=6", "data.test=6", f"model.path={tiny_model}",
+            "data.train=20", "data.validation=6", "data.test=6", f"model.path={model}",
             "sampling.num_initial=2", "sampling.num_corrections=3", "launcher.shard_questions=5",
         ],
     )  # fmt: skip
+
+
+@pytest.fixture
+def workspace(tmp_path, tiny_model) -> Workspace:
+    return make_workspace(tmp_path, tiny_model)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from safetensors import safe_open
 
-from data.errors import NotEnoughMemory
+from data.errors import ConfigError, NotEnoughMemory
 
 # Bytes per parameter: float32 weights, gradients and AdamW's two moments; with LoRA only the weights are that many.
 FULL = 4 + 4 + 8
@@ -37,6 +37,8 @@ def free_memory(device: str) -> int:
     if device == "cuda":
         import torch
 
+        if not torch.cuda.is_available():
+            raise ConfigError("device=cuda was given, but torch sees no GPU: start another run with device=cpu")
         return torch.cuda.mem_get_info()[0]
     lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
     free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))

@@ -88,6 +88,13 @@ def test_different_questions_are_refused_by_name(make_counts):
         compare(eight, ten.restricted_to(["q00009"]))
 
 
+def test_restricting_to_questions_that_are_not_there_is_refused(make_counts):
+    counts = make_counts({"c->c": [1, 1, 1], "i->i": [0, 1, 0]})
+    assert counts.restricted_to(["q00001", "elsewhere"]).sums["i->i"].tolist() == [1]
+    with pytest.raises(BadInput, match="None of the 1 questions asked for is among the 3 counted"):
+        counts.restricted_to(["elsewhere"])
+
+
 def test_a_rate_that_one_side_has_not_got_is_no_comparison(make_counts):
     all_right = make_counts({"c->c": [1, 1], "c->i": [1, 0]})
     comparison = compare(all_right, all_right, "i->c_of_incorrect", "i->c_of_incorrect")

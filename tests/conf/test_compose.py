@@ -1,0 +1,135 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from conf.__main__ import FOLDER, composed, merge
+from conf.schema import validate
+from data.errors import ConfigError
+from data.run import Run
+
+ROOT = Path(__file__).parents[2]
+PATHS = ["data.files.questions.path=x.jsonl"]
+SPLIT_PATHS = [f"data.files.{split}.path=x.jsonl" for split in ("train", "validation", "test")]
+NEEDED = {"data/local": PATHS, "data/local_splits": SPLIT_PATHS}
+NOT_PINNED = {"data/nq_paper", "data/hotpot_qa", "data/web_questions"}
+PRESETS = sorted(
+    f"{folder.name}/{preset.stem}" for folder in FOLDER.iterdir() if folder.is_dir() for preset in folder.glob("*.yaml")
+)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset_composes_and_fits_the_schema(preset):
+    overrides = [preset.replace("/", "="), *NEEDED.get(preset, [])]
+    if preset in NOT_PINNED:
+        overrides.append("data.allow_unpinned=true")
+    config = validate(composed(Run("demo"), overrides))
+    assert config.run == "demo"
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_a_choice_on_the_command_line_wins_over_the_devices_default(device):
+    values = composed(Run("demo"), [f"device={device}", "model=phi-3-mini", "sampling=paper", "data.train=7"])
+    assert (values["model"]["name"], values["sampling"]["max_tokens"], values["data"]["train"]) == (
+        "phi-3-mini",
+        256,
+        7,
+    )
+
+
+BAD = {
+    "strateg=EIE": "strategy",
+    "strategy=EIX": "EI",
+    "sampling.num_inital=3": "num_initial",
+    "+typo=1": "typo",
+    "sampling.num_initial=-1": "num_initial",
+    "sampling.num_initial=0": "num_initial",
+    "sampling.num_initial=two": "num_initial",
+    "sampling.num_initial=1.5": "num_initial",
+    "sampling.num_initial=1000000": "num_initial",
+    "seed=-1": "seed",
+    "seed=99999999999": "seed",
+    "sampling.temperature=-0.1": "temperature",
+    "sampling.temperature=hot": "temperature",
+    "sampling.top_p=0": "top_p",
+    "sampling.top_p=2": "top_p",
+    "sampling.max_tokens=0": "max_tokens",
+    "model=gpt": "model",
+    "data=nqq": "nq",
+    "data.trian=5": "train",
+    "data.train=0": "train",
+    "data.max_bad_fraction=2": "max_bad_fraction",
+    "engine=vlm": "vllm",
+    "engine.kind=tgi": "kind",
+    "training.on_empty=skip": "on_empty",
+    "training=gpu": "training",
+    "peft=qlora": "lora",
+    "filter.margin=-1": "margin",
+    "filter.max_copy_share=1.5": "max_copy_share",
+    "launcher.workers=-1": "workers",
+    "eval.num_samples=0": "num_samples",
+    "reward=bleu": "reward",
+    "device=tpu": "device",
+    "~seed": "seed",
+    "=": "=",
+    "prompt=none": "prompt",
+    "compat.cross=true": "cross_pairing",
+}
+
+
+@pytest.mark.parametrize("override", BAD)
+def test_a_bad_override_is_named_and_nothing_is_made(override, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "conf", "run=demo", override],
+        cwd=tmp_path, env={"PYTHONPATH": str(ROOT), "PATH": ""}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    assert BAD[override] in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_changed_setting_is_refused_with_the_difference_and_the_old_run_goes_on(workspace):
+    workspace.stage("conf", "run=demo", *workspace.settings, "strategy=FIE")
+    before = (workspace.run("demo") / "config.yaml").read_bytes()
+    done = workspace.stage("conf", "run=demo", "strategy=FIF", check=False)
+    assert done.returncode == 3
+    assert "strategy.fine_tuning: 'evolving' -> 'fixed'" in done.stderr
+    workspace.stage("conf", "run=demo")  # its name is enough
+    assert (workspace.run("demo") / "config.yaml").read_bytes() == before
+
+
+def test_workers_and_batches_may_change_between_restarts(workspace):
+    workspace.stage("conf", "run=demo", *workspace.settings)
+    before = (workspace.run("demo") / "config.yaml").read_bytes()
+    workspace.stage("conf", "run=demo", "launcher.workers=2", "engine.throughput.max_num_seqs=8")
+    assert (workspace.run("demo") / "config.yaml").read_bytes() == before
+    execution = yaml.safe_load((workspace.run("demo") / "_execution.yaml").read_text())
+    assert execution["launcher"]["workers"] == 2
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "model.path=https://me:s3cret@host/x",
+        "+engine.args.hf_token=abc",
+        "+api_key=abc",
+        "model.path=hf_0123456789abcdefgh",
+    ],
+)
+def test_a_credential_is_refused_and_kept_nowhere(workspace, override):
+    done = workspace.stage("conf", "run=demo", *workspace.settings, override, check=False)
+    assert done.returncode == 2
+    assert "credential" in done.stderr
+    assert not workspace.run("demo").exists()
+
+
+def test_a_given_override_replaces_the_stored_one_for_its_key():
+    assert merge(["a=1", "b=2"], ["b=3", "c=4"]) == ["a=1", "b=3", "c=4"]
+
+
+def test_settings_that_no_origin_can_serve_are_refused_before_a_run_exists():
+    with pytest.raises(ConfigError, match="allow_unpinned"):
+        validate(composed(Run("demo"), ["data=nq_paper"]))

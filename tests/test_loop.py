@@ -1,0 +1,103 @@
+"""The whole loop as a user runs it: `make iterate` on SmolLM2 with vLLM and TRL, a handful of real questions."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import duckdb
+import pytest
+
+ROOT = Path(__file__).parents[1]
+RUN = "test-loop"
+FOLDER = ROOT / "runs" / RUN
+# No filter: a handful of questions gives a 135M model too little to train on otherwise.
+SETTINGS = "data.train=6 data.validation=3 data.test=3 strategy.filter=none training.stop_check.num_prompts=2"
+
+
+def make(*arguments: str) -> str:
+    done = subprocess.run(["make", *arguments], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, (
+        f"make {arguments}: exit {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-5000:]}"
+    )
+    return done.stdout
+
+
+def tree(*folders: str) -> dict[Path, bytes]:
+    return {
+        path: path.read_bytes()
+        for folder in folders
+        for path in sorted((FOLDER / folder).rglob("*"))
+        if path.is_file() and path.suffix != ".safetensors"
+    }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_iteration():
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    screen = make(
+        "iterate", "N=1", f"RUN={RUN}", "STRATEGY=ENE", "N_INIT=2", "N_CORR=2", "ACCELERATOR=cpu", f"ARGS={SETTINGS}"
+    )
+    yield screen
+    shutil.rmtree(FOLDER)
+
+
+def test_every_sample_is_there_once_with_its_own_seed(one_iteration):
+    for n in (0, 1):
+        folder = FOLDER / f"iter_{n:02d}"
+        counts = duckdb.sql(f"""
+            select (select count(*) from '{folder}/initial_answers/*.parquet'),
+                   (select count(*) from '{folder}/corrections/*.parquet'),
+                   (select count(distinct (question_id, init_index, corr_index)) from '{folder}/corrections/*.parquet'),
+                   (select count(distinct seed) from '{folder}/corrections/*.parquet'),
+                   (select count(*) from '{folder}/trajectories/*.parquet')
+        """).fetchone()
+        assert counts == (6 * 2 + 6, 6 * 4 + 6, 6 * 4 + 6, 6 * 4 + 6, 6 * 4 + 6)
+    assert "t1 (95 % interval)" in one_iteration
+
+
+def test_one_engine_start_serves_an_iteration_and_prompts_are_cached():
+    (costs,) = [json.loads(path.read_text()) for path in (FOLDER / "iter_01" / "_costs").glob("generation-*.json")]
+    assert costs["engine_starts"] == 1
+    assert costs["requests"] == 6 * 2 + 6 + 6 * 4 + 6
+    assert costs["cached_tokens"] > 0.6 * costs["prompt_tokens"]
+
+
+def test_the_tokens_trained_are_the_tokens_sampled():
+    folder = FOLDER / "iter_00"
+    rows = duckdb.sql(f"""
+        select s.input_ids = c.prompt_token_ids || c.token_ids, list_sum(s.completion_mask) = len(c.token_ids),
+               c.finish_reason, s.input_ids[-1] = 2
+        from '{folder}/sft/*.parquet' s join '{folder}/corrections/*.parquet' c
+        using (question_id, init_index, corr_index)
+    """).fetchall()
+    assert len(rows) == json.loads((folder / "metrics.json").read_text())["splits"]["train"]["num_kept"] > 0
+    assert set(rows) == {(True, True, "stop", True)}
+
+
+def test_the_checkpoint_names_the_rows_and_the_model_it_is_made_from():
+    record = json.loads((FOLDER / "iter_01" / "checkpoint" / "_checkpoint.json").read_text())
+    base = json.loads((FOLDER / "base_model.json").read_text())
+    rows = json.loads((FOLDER / "iter_00" / "sft" / "_MANIFEST.json").read_text())
+    answers = json.loads((FOLDER / "iter_01" / "initial_answers" / "_MANIFEST.json").read_text())
+    assert record["parents"] == {"checkpoint": base["digest"], "sft": rows["digest"]}
+    assert answers["parents"]["checkpoint"] == record["digest"] != base["digest"]
+
+
+def test_more_iterations_leave_the_earlier_ones_untouched_and_again_does_nothing():
+    before = tree("iter_00", "iter_01", "questions")
+    make("iterate", "N=2", f"RUN={RUN}")
+    assert tree("iter_00", "iter_01", "questions") == before
+    assert (FOLDER / "iter_02" / "metrics.json").exists()
+    everything = tree("iter_00", "iter_01", "iter_02", "questions")
+    screen = make("iterate", "N=2", f"RUN={RUN}")
+    assert tree("iter_00", "iter_01", "iter_02", "questions") == everything
+    assert screen.count("complete") == 1 + 3 + 3 + 2  # M_0, generation and filtering thrice, training twice
+
+
+def test_a_changed_setting_is_refused_by_make_too():
+    done = subprocess.run(
+        ["make", "iterate", "N=2", f"RUN={RUN}", "N_INIT=3"], cwd=ROOT, capture_output=True, text=True
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert "sampling.num_initial: 2 -> 3" in done.stderr

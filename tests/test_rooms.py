@@ -1,0 +1,58 @@
+"""Who may import whom, read from the files: data flows one way, and heavy libraries stay in their rooms."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+ROOMS = ("conf", "data", "generation", "filtering", "training", "analysis")
+COMMANDS_OF_DATA = ("__main__.py", "verify.py", "status.py")  # these may read the configuration
+ALLOWED = {  # what a room may import of ours
+    "conf": {"conf", "data"},
+    "data": {"data"},
+    "generation": {"conf", "data", "generation"},
+    "filtering": {"conf", "data", "filtering"},
+    "training": {"conf", "data", "training"},
+    "analysis": {"conf", "data", "analysis"},
+}
+HEAVY = {  # library -> rooms that may import it
+    "vllm": {"generation"},
+    "torch": {"generation", "training"},
+    "transformers": {"generation", "training"},
+    "tokenizers": {"generation", "training"},
+    "trl": {"training"},
+    "peft": {"training"},
+    "datasets": {"training"},
+    "hydra": {"conf"},
+    "omegaconf": {"conf"},
+    "scipy": {"analysis"},
+    "matplotlib": {"analysis"},
+}
+
+
+def imports(path: Path) -> set[str]:
+    """The top-level names a file imports, anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            found.add(node.module.partition(".")[0])
+    return found
+
+
+FILES = [(room, path) for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
+
+
+@pytest.mark.parametrize(("room", "path"), FILES, ids=lambda value: str(value).removeprefix(f"{ROOT}/"))
+def test_a_file_imports_only_what_its_room_may(room, path):
+    names = imports(path)
+    allowed = ALLOWED[room] | ({"conf"} if room == "data" and path.name in COMMANDS_OF_DATA else set())
+    assert names & set(ROOMS) <= allowed
+    assert not {library for library, rooms in HEAVY.items() if library in names and room not in rooms}
+
+
+def test_every_room_is_looked_at():
+    assert {room for room, _ in FILES} == set(ROOMS)
+    assert len(FILES) > 50
