@@ -6,6 +6,7 @@ Reads runs/demo/. Writes README.md into every iter_*/trajectories/, iter_*/sft/ 
 digest does not cover it. The YAML at its top is what the Hugging Face hub and its dataset viewer read.
 """
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,8 @@ def main(argv: list[str]) -> None:
     num_cards = 0
     for iteration in record.iterations:
         folder = run.iteration(iteration.number)
-        cards = {folder.trajectories: trajectories_card(record, results, iteration), folder.sft: sft_card(record, iteration)}
+        cards = {folder.trajectories: trajectories_card(record, results, iteration)}
+        cards[folder.sft] = sft_card(record, iteration)
         if iteration.number:
             cards[folder.checkpoint] = model_card(record, results, iteration)
         for target, card in cards.items():
@@ -76,8 +78,9 @@ def trajectories_card(record: RunRecord, results: Results, iteration: IterationR
     metrics = {}
     for split in SPLITS:
         figures, counts = results.figures[split][iteration.number], iteration.metrics["splits"][split]
-        transitions = " | ".join(f"{entry['count']:,}" for entry in counts["transitions"].values())
-        metrics[split] = f"{percent(figures['t1'])} | {percent(figures['t2'])} | {transitions} | {counts['num_kept']:,} |"
+        numbers = [*(entry["count"] for entry in counts["transitions"].values()), counts["num_kept"]]
+        cells = [percent(figures["t1"]), percent(figures["t2"]), *(f"{number:,}" for number in numbers)]
+        metrics[split] = " | ".join(cells)
     rewards = iteration.manifests["trajectories"].settings["scoring"]["rewards"]
     return dataset_card(
         record, iteration, "trajectories", trajectories(rewards), metrics=metrics, reasons="",
@@ -104,7 +107,7 @@ def dataset_card(
 
     manifest, settings = iteration.manifests[stage], record.settings
     splits = [split for split in SPLITS if any(name.startswith(f"{split}-") for name in manifest.shards)]
-    files = {split: f"{split}-*.parquet" for split in splits}
+    files = [{"split": split, "path": f"{split}-*.parquet"} for split in splits]
     rows = {
         split: sum(shard["rows"] for name, shard in manifest.shards.items() if name.startswith(f"{split}-"))
         for split in splits
@@ -118,10 +121,11 @@ def dataset_card(
         size_categories=next(name for size, name in SIZES.items() if manifest.written < size),
         task_categories=["question-answering", "text-generation"],
         tags=["self-correction", "stasc"],
-        configs=[{"config_name": "default", "data_files": [{"split": s, "path": path} for s, path in files.items()]}],
+        configs=[{"config_name": "default", "data_files": files}] if files else None,
     )
     facts = common(record, iteration) | values
-    facts |= {"title": title, "rows": rows, "digest": manifest.digest, "data_files": files, "columns": columns(schema)}
+    folder = f"runs/{record.name}/iter_{iteration.number:02d}/{stage}"
+    facts |= {"title": title, "rows": rows, "digest": manifest.digest, "folder": folder, "columns": columns(schema)}
     return DatasetCard.from_template(card_data, template_path=str(TEMPLATES / "dataset.md"), **facts)
 
 
@@ -132,12 +136,12 @@ def model_card(record: RunRecord, results: Results, iteration: IterationRecord) 
     number, settings, checkpoint = iteration.number, record.settings, iteration.checkpoint
     title = f"{record.name}: M{number}"
     test = results.figures["test"][number]
-    source = record.iterations[0].checkpoint.source
+    base, source = record.iterations[0].checkpoint, record.iterations[0].checkpoint.source
     card_data = ModelCardData(
         model_name=title,
         language="en",
         license=model_license(record),
-        base_model=source.get("hub") or settings["model"]["name"],
+        base_model=source.get("hub") or (settings["model"]["hub"] or {}).get("repo"),
         library_name="transformers",
         pipeline_tag="text-generation",
         tags=["self-correction", "stasc"],
@@ -155,12 +159,13 @@ def model_card(record: RunRecord, results: Results, iteration: IterationRecord) 
         ],
     )
     before = record.iterations[number - 1]
-    base = 0 if settings["strategy"]["fine_tuning"] == "fixed" else number - 1
+    trained_from = 0 if settings["strategy"]["fine_tuning"] == "fixed" else number - 1
+    folder = f"runs/{record.name}/iter_{number:02d}/checkpoint"
     facts = common(record, iteration) | {
         "title": title,
         "stands_for": checkpoint.stands_for,
-        "trained_from": f"M<sub>{base}</sub>",
-        "base": record.iterations[0].checkpoint.digest,
+        "trained_from": f"M<sub>{trained_from}</sub>",
+        "base": base.digest,
         "num_rows": before.manifests["sft"].written,
         "sft": before.manifests["sft"].digest,
         "training": describe_training(settings),
@@ -168,7 +173,7 @@ def model_card(record: RunRecord, results: Results, iteration: IterationRecord) 
         "results": [result_row(split, results, number) for split in SPLITS],
         "against_base": results.against_base["test"][number].words(),
         "correcting": results.deltas["test"][number].words(),
-        "folder": f"runs/{record.name}/iter_{number:02d}/checkpoint",
+        "folder": os.path.normpath(f"{folder}/{checkpoint.stands_for or ''}"),
     }
     return ModelCard.from_template(card_data, template_path=str(TEMPLATES / "model.md"), **facts)
 
@@ -236,7 +241,7 @@ def describe_training(settings: dict[str, Any]) -> str:
     training, peft = settings["training"], settings["peft"]["kind"]
     kind = "full fine-tuning" if peft == "none" else peft
     arguments = ", ".join(f"{name} {value}" for name, value in training["args"].items())
-    return f"{kind}, {training['num_epochs']} epochs, batch {training['batch_size']}, {arguments}"
+    return f"{kind}, epochs {training['num_epochs']}, batch size {training['batch_size']}, {arguments}"
 
 
 def percent(estimate: Estimate) -> str:

@@ -51,7 +51,7 @@ def test_every_sample_is_there_once_with_its_own_seed(one_iteration):
                    (select count(distinct (question_id, init_index, corr_index)) from '{folder}/corrections/*.parquet'),
                    (select count(distinct seed) from '{folder}/corrections/*.parquet'),
                    (select count(*) from '{folder}/trajectories/*.parquet')
-        """).fetchone()
+        """).fetchall()[0]
         assert counts == (6 * 2 + 6, 6 * 4 + 6, 6 * 4 + 6, 6 * 4 + 6, 6 * 4 + 6)
     assert "t1 (95 % interval)" in one_iteration
 
