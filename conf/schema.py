@@ -148,7 +148,6 @@ class Compat(Section):
     cross_pairing: bool
     equal_only_filter: bool
     whole_text_score: bool
-    separate_training_prompt: bool
 
 
 class Eval(Section):

@@ -15,6 +15,7 @@ from data.schemas import SPLITS
 from data.shards import corrupt, read_manifest, read_object, required_manifest, shard_name
 from data.stage import ANOTHER_RUN, is_whole, lineage, set_aside
 from generation.engine import VERSIONED
+from generation.prompts import check_prompt
 
 PLAN = "_plan.json"
 
@@ -54,6 +55,7 @@ class Plan:
 
 def make_plan(run: Run, config: Config, iteration: int) -> Plan:
     """The plan of M_n's generation. Fixed initial answers keep iter_00's shards, so that pairs stay row by row."""
+    check_prompt(config.prompt)
     questions = required_manifest(run.questions, f"python -m data run={run.name}")
     _, checkpoint = locate(run, iteration)
     parents = {"questions": questions.digest, "checkpoint": checkpoint.digest}
