@@ -63,6 +63,29 @@ endef
 $(foreach n,$(shell seq 0 $(N)),$(eval $(call filter_rules,$(n))))
 $(foreach n,$(shell seq 1 $(N)),$(eval $(call train_rules,$(n),$(shell expr $(n) - 1))))
 
+##@ Looking at a run
+named = $(if $(filter command line environment,$(origin RUN)),run=$(RUN))
+
+.PHONY: report
+report: setup  ## runs/<run>/report.html: curves, transitions, costs, every trajectory; one file that opens from disk
+	$(PYTHON) -m analysis.report run=$(RUN)
+
+.PHONY: inspect
+inspect: setup  ## trajectories in the terminal; ARGS="split=test transition=i-c words=..." narrows, format=csv exports
+	@$(PYTHON) -m analysis.inspection run=$(RUN) $(ARGS)
+
+.PHONY: cards
+cards: setup  ## dataset and model cards (README.md) for everything a run holds
+	$(PYTHON) -m analysis.cards run=$(RUN)
+
+.PHONY: status
+status: setup  ## the runs there are; with RUN= the stages of one, their rows and parents
+	@$(PYTHON) -m data.status $(named)
+
+.PHONY: verify
+verify: setup  ## hash a run again and walk its lineage
+	$(PYTHON) -m data.verify run=$(RUN)
+
 ##@ Development
 .PHONY: setup
 setup:  ## make .venv from the pinned lock; nothing to do when it is there

@@ -96,9 +96,8 @@ def from_path(name: str, path: Path) -> SourceFile:
 
 def from_hub(name: str, hub: Mapping[str, str | None], allow_unpinned: bool) -> SourceFile:
     """A file of a hub data set {"repo", "path", "revision"}, from the hub's own cache where it is there already."""
-    from httpx import HTTPError
     from huggingface_hub import HfApi, hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError
+    from huggingface_hub.errors import EntryNotFoundError, HTTPError
 
     repo, path, revision = hub["repo"], hub["path"], hub["revision"]
     if revision is None and not allow_unpinned:

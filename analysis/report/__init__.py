@@ -1,0 +1,1 @@
+"""One self-contained HTML file per run, or per comparison of runs: figures, record and trajectories."""

@@ -1,0 +1,167 @@
+"""How the report's plots look, and how they become files: PNG and SVG for papers, SVG as a part of the page.
+
+Colours are Okabe and Ito's, told apart by all common kinds of colour vision, and never the only cue: series differ in
+marker and label too. One panel is as wide as a phone, so a report reflows by panels.
+"""
+
+import io
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from analysis.statistics import Estimate
+
+BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY = "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"
+INK, MUTED, GRID = "#1b1f24", "#5f6871", "#d9dee3"  # the report's style sheet knows these, and darkens the page
+PANEL = (3.1, 2.35)  # inches
+STYLE = {
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 8.5,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": MUTED,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.spines.left": False,
+    "axes.titlecolor": INK,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 9.5,
+    "axes.titleweight": "bold",
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "grid.color": GRID,
+    "grid.linewidth": 0.8,
+    "text.color": INK,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "ytick.major.size": 0,
+    "xtick.major.size": 3,
+    "legend.frameon": False,
+}
+
+
+class Series(NamedTuple):
+    """One line: a label, a colour, a marker, and {iteration: estimate}."""
+
+    label: str
+    colour: str
+    marker: str
+    points: Mapping[int, Estimate]
+
+
+def panel(name: str, unit: str) -> tuple[Figure, Axes]:
+    """An empty panel over iterations."""
+    figure = Figure(figsize=PANEL, layout="constrained")
+    axes = figure.add_subplot()
+    axes.set_title(name, pad=20)
+    axes.set_xlabel("iteration n of checkpoint Mₙ")
+    axes.set_ylabel(unit)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=11, min_n_ticks=1))
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=5))
+    return figure, axes
+
+
+def draw_series(axes: Axes, series: list[Series], line: str = "-") -> None:
+    """Lines with intervals, side by side so that they do not cover each other."""
+    for index, (label, colour, marker, points) in enumerate(series):
+        numbers = [n + 0.12 * (index - (len(series) - 1) / 2) for n in points]
+        values = [100 * point.value for point in points.values()]
+        axes.plot(numbers, values, linestyle=line, color=colour, linewidth=1.6, marker=marker, markersize=4.5,
+                  markeredgewidth=0, label=label)  # fmt: skip
+        for x, (n, point) in zip(numbers, points.items(), strict=True):
+            axes.vlines(x, 100 * point.low, 100 * point.high, color=colour, linewidth=1.2, alpha=0.75)
+            (spot,) = axes.plot([x], [100 * point.value], marker=marker, markersize=9, alpha=0)
+            spot.set_gid(tooltip(label, n, in_words(point)))
+    set_iterations(axes, series[0].points)
+
+
+def draw_stack(
+    axes: Axes, series: Mapping[str, Mapping[int, float]], colours: Mapping[str, str], words: Callable[[float], str]
+) -> None:
+    """{label: {iteration: amount}} as stacked bars; labels without any amount are left out."""
+    base: list[float] = []
+    for label, amounts in series.items():
+        set_iterations(axes, amounts)
+        if not any(amounts.values()):
+            continue
+        base = base or [0.0] * len(amounts)
+        draw_bars(axes, label, colours[label], amounts, {n: words(amount) for n, amount in amounts.items()}, base)
+        base = [below + amount for below, amount in zip(base, amounts.values(), strict=True)]
+    axes.set_ylim(0, 1.12 * max([*base, 0]) or 1)
+    draw_legend(axes)
+
+
+def draw_bars(
+    axes: Axes, label: str, colour: str, heights: Mapping[int, float], tips: Mapping[int, str], base: list[float]
+) -> None:
+    bars = axes.bar(list(heights), list(heights.values()), 0.55, bottom=base, color=colour, label=label)
+    for bar, (n, tip) in zip(bars, tips.items(), strict=True):
+        bar.set_gid(tooltip(label, n, tip))
+
+
+def draw_legend(axes: Axes) -> None:
+    """Under the title, where no line can run through it."""
+    handles, labels = axes.get_legend_handles_labels()
+    if handles:
+        legend = axes.legend(
+            handles, labels, loc="lower left", ncols=4, bbox_to_anchor=(-0.08, 0.98), fontsize=8, handlelength=1.0,
+            handletextpad=0.4, columnspacing=0.8, borderaxespad=0,
+        )  # fmt: skip
+        legend.set_in_layout(False)  # a wide one would squeeze the panel
+
+
+def set_iterations(axes: Axes, numbers: Iterable[int]) -> None:
+    axes.set_xlim(min(numbers) - 0.5, max(numbers) + 0.5)
+
+
+def in_words(estimate: Estimate) -> str:
+    return f"{100 * estimate.value:.1f} % ({100 * estimate.low:.1f} to {100 * estimate.high:.1f})"
+
+
+def tooltip(label: str, iteration: int, words: str) -> str:
+    """An SVG id that `inline` turns into a tooltip."""
+    return f"tip: {label}, M{iteration}: {words}"
+
+
+def png(figure: Figure) -> bytes:
+    sink = io.BytesIO()
+    with matplotlib.rc_context(STYLE):
+        figure.savefig(sink, format="png", dpi=300, metadata={"Software": None})
+    return sink.getvalue()
+
+
+def svg(figure: Figure, name: str) -> bytes:
+    sink = io.BytesIO()
+    with matplotlib.rc_context(STYLE | {"svg.hashsalt": name}):
+        figure.savefig(sink, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    return sink.getvalue()
+
+
+def inline(content: bytes, name: str, label: str) -> str:
+    """A plot's SVG as part of the report: an image with a label, tooltips, and colours that the style sheet may set.
+
+    Style attributes become presentation attributes, which rules of a style sheet override and the page's content
+    security policy allows.
+    """
+    text = content.decode()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<(metadata|defs)>\s*<style.*?</\1>|<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r' style="([^"]*)"', lambda match: presentation(match[1]), text)
+    text = re.sub(r'<g id="tip: ([^"]*)"', r"<g><title>\1</title", text)
+    text = re.sub(r' id="[a-z0-9]+_\d+"', "", text)
+    size = re.search(r'viewBox="[^"]*"', text)[0]
+    return re.sub(r"<svg[^>]*>", f'<svg class="plot" role="img" aria-label="{label}" {size}>', text, count=1)
+
+
+def presentation(style: str) -> str:
+    """`fill: none; stroke: #000` as attributes."""
+    pairs = [pair.partition(":") for pair in style.split(";") if ":" in pair]
+    return "".join(f' {name.strip()}="{value.strip()}"' for name, _, value in pairs if name.strip() != "font-family")

@@ -1,0 +1,124 @@
+"""Everything of a run but its texts: settings, metrics, sums per question, manifests, costs, and rows set aside."""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from analysis.counts import QuestionCounts
+from analysis.trajectories import question_counts
+from conf.schema import load
+from data.checkpoints import Checkpoint, locate
+from data.errors import ConfigError
+from data.fingerprint import digest_file
+from data.run import MAX_ITERATION, Iteration, Run
+from data.schemas import SPLITS
+from data.shards import Manifest, corrupt, read_bytes, read_manifest, required_manifest
+
+STAGES = ("initial_answers", "corrections", "trajectories", "sft")
+QUARANTINED = "_quarantined.jsonl"
+
+
+@dataclass(frozen=True)
+class IterationRecord:
+    """What M_n left. counts: by split. manifests: by stage folder. costs: {stage: sums over its processes}."""
+
+    number: int
+    metrics: dict[str, Any]
+    counts: dict[str, QuestionCounts]
+    manifests: dict[str, Manifest]
+    checkpoint: Checkpoint
+    costs: dict[str, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A run with its finished iterations. quarantined: {folder: rows}, folders without such rows left out."""
+
+    name: str
+    settings: dict[str, Any]
+    overrides: list[str]
+    questions: Manifest
+    iterations: list[IterationRecord]
+    quarantined: dict[str, list[dict[str, Any]]]
+
+    @property
+    def counts(self) -> dict[str, dict[int, QuestionCounts]]:
+        """{split: {iteration: sums}}, the form that analysis.summary takes."""
+        return {split: {it.number: it.counts[split] for it in self.iterations} for split in SPLITS}
+
+
+def read_record(run: Run) -> RunRecord:
+    """The record of a run; ConfigError where no iteration is finished, CorruptArtifact for what cannot be trusted."""
+    settings = load(run).model_dump(mode="json")
+    finished = finished_iterations(run)
+    if not finished:
+        raise ConfigError(f"{run.dir} has no scored iteration: run `make iterate RUN={run.name}` first")
+    return RunRecord(
+        name=run.name,
+        settings=settings,
+        overrides=yaml.safe_load(run.config.read_text(encoding="utf-8"))["overrides"],
+        questions=required_manifest(run.questions, f"python -m data run={run.name}"),
+        iterations=[read_iteration(run, iteration) for iteration in finished],
+        quarantined=dict(read_quarantined(run, finished)),
+    )
+
+
+def finished_iterations(run: Run) -> list[Iteration]:
+    """M_0's iteration and those after it whose filtering is complete, up to the first gap; sft/ gets its manifest
+    last."""
+    numbered = (run.iteration(number) for number in range(MAX_ITERATION + 1))
+    return list(takewhile(lambda iteration: read_manifest(iteration.sft) is not None, numbered))
+
+
+def read_iteration(run: Run, iteration: Iteration) -> IterationRecord:
+    manifests = {stage: required_manifest(iteration.dir / stage, f"make iterate RUN={run.name}") for stage in STAGES}
+    return IterationRecord(
+        number=iteration.number,
+        metrics=read_metrics(iteration, manifests),
+        counts={split: question_counts(iteration, split) for split in SPLITS},
+        manifests=manifests,
+        checkpoint=locate(run, iteration.number)[1],
+        costs=read_costs(iteration.costs),
+    )
+
+
+def read_metrics(iteration: Iteration, manifests: dict[str, Manifest]) -> dict[str, Any]:
+    """metrics.json, if it is the one that sft/ was made with and sums up these trajectories."""
+    path = iteration.metrics
+    content = read_bytes(path)
+    if digest_file(path) != manifests["sft"].extra["metrics"]:
+        raise corrupt(path, f"it is not the file that {iteration.sft} names")
+    metrics = json.loads(content)
+    if metrics["trajectories"] != manifests["trajectories"].digest:
+        raise corrupt(path, f"it sums up other trajectories than those in {iteration.trajectories}")
+    return metrics
+
+
+def read_costs(folder: Path) -> dict[str, dict[str, Any]]:
+    """{stage: costs}. The counts of a stage's processes add up, its peak of memory is the highest of them."""
+    costs: dict[str, dict[str, Any]] = defaultdict(dict)
+    for path in sorted(folder.glob("*.json")):
+        stage = costs[path.stem.partition("-")[0]]
+        for name, value in json.loads(read_bytes(path)).items():
+            if not isinstance(value, int | float):
+                stage[name] = value
+            elif name == "peak_memory_bytes":
+                stage[name] = max(value, stage.get(name, 0))
+            else:
+                stage[name] = value + stage.get(name, 0)
+    return dict(costs)
+
+
+def read_quarantined(run: Run, iterations: list[Iteration]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """(folder, rows) wherever a stage has set rows aside."""
+    folders = [iteration.dir / stage for iteration in iterations for stage in STAGES]
+    for folder in (run.questions, *folders):
+        path = folder / QUARANTINED
+        if path.exists() and (lines := read_bytes(path).decode().splitlines()):
+            yield str(folder.relative_to(run.dir)), [json.loads(line) for line in lines]
