@@ -54,7 +54,6 @@ NUMBERS = frozenset(
     third fourth fifth sixth seventh eighth ninth tenth january february march april june july august september
     october november december monday tuesday wednesday thursday friday saturday sunday""".split()  # noqa: SIM905
 )
-NUM_REPEATED = 3  # content words of the question that make a repetition of it, not an answer chosen from it
 
 
 def classify(question: str, initial_answer: str, correction: str) -> str:
@@ -92,7 +91,7 @@ def replaced(question: str, lead_stays: bool, lost: frozenset[str], added: froze
 def declines(text: str, asked: frozenset[str]) -> bool:
     """Whether a text gives no answer."""
     words = content_words(text)
-    repeats = words <= asked and (len(words) >= NUM_REPEATED or text.rstrip().endswith("?"))
+    repeats = words <= asked and (2 * len(words) > len(asked) or text.rstrip().endswith("?"))
     return not words or repeats or DECLINES.search(text) is not None
 
 

@@ -28,13 +28,19 @@ FOLDER = Path(__file__).parent
 # Sections whose keys are a library's own names, or named by the user.
 OPEN = ("engine.args", "engine.throughput", "sampling.args", "training.args", "training.throughput", "peft.args",
         "data.files", "data.splits")  # fmt: skip
+OVERRIDE = re.compile(r"[+~]{0,2}(?!hydra\b)[A-Za-z_][\w./@-]*(=.*)?", re.DOTALL)  # Hydra's own keys do nothing here
 CREDENTIALS = re.compile(
     r"(?i)://[^/\s]*:[^/\s]*@|(^|[._+])(\w+_)?(token|secret|password|api_?key)=.|\b(hf_|sk-)\w{16}"
 )
 
+RESOLVER = re.compile(r"\$\{[^}]*:")  # ${oc.env:NAME}; ${another.setting} stays possible
+
 
 def main(argv: list[str]) -> None:
-    names = [argument.removeprefix("run=") for argument in argv if argument.startswith("run=")]
+    for argument in argv:
+        if not OVERRIDE.fullmatch(argument):
+            raise ConfigError(f"{argument!r} is not a setting. Usage: python -m conf run=<name> [key=value ...]")
+    names = [argument.partition("=")[2] for argument in argv if argument.partition("=")[0].lstrip("+~") == "run"]
     if len(names) != 1:
         raise ConfigError("exactly one run=<name> is needed. Usage: python -m conf run=<name> [key=value ...]")
     run = Run(names[0])
@@ -112,12 +118,17 @@ def write(run: Run, values: dict[str, Any], overrides: list[str]) -> None:
 
 
 def refuse_credentials(overrides: list[str]) -> None:
-    """Overrides are kept in the run's folder: anything that looks like a secret stays out."""
+    """Overrides are kept in the run's folder: anything that looks like a secret, or could fetch one, stays out."""
     for override in overrides:
         if CREDENTIALS.search(override):
             key = override.partition("=")[0]
             raise ConfigError(
                 f"{key}=... looks like a credential; give it in the environment, settings are kept on disk"
+            )
+        if RESOLVER.search(override):
+            raise ConfigError(
+                f"{override} would be filled in from elsewhere, as from the environment, and settings are kept: "
+                "give the value itself"
             )
 
 

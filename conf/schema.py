@@ -5,6 +5,7 @@ LoraConfig); everything else is ours. `load` is how a stage gets its run's setti
 """
 
 import difflib
+import math
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from conf.stored import read_settings, require_seal
 from data.errors import ConfigError
+from data.fingerprint import flatten
 from data.question_splits import parts_of
 from data.run import Run
 from data.sources import check_origins
@@ -213,6 +215,9 @@ class Config(Section):
 
 def validate(values: dict[str, Any]) -> Config:
     """The typed configuration; ConfigError lists every wrong key with what was found and what was expected."""
+    for key, value in flatten(values).items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ConfigError(f"{key}={value}: a finite number was expected")
     try:
         config = Config.model_validate(values)
     except ValidationError as error:

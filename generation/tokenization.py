@@ -18,7 +18,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from jinja2 import TemplateError
 from tokenizers import Tokenizer, normalizers
 
 from data.errors import BadInput, ConfigError
@@ -111,11 +110,11 @@ class ChatTokenizer:
     def _render(self, messages: ChatMessages) -> str:
         try:
             return self._tokenizer.apply_chat_template(messages, tokenize=False, **TEMPLATE_ARGS)
-        except TemplateError as error:
+        except Exception as error:  # a template is a program of the model's author's, it may raise anything
             roles = ", ".join(message["role"] for message in messages)
             raise ConfigError(
                 f"the chat template of {self._model_dir} does not take the turns {roles} ({error}): choose a prompt "
-                "preset with other roles, or edit the preset"
+                "preset with other roles, edit the preset, or choose another model"
             ) from error
 
     def _chunks(self, rendered: str) -> Iterator[str]:
@@ -136,8 +135,8 @@ class ChatTokenizer:
         return [i for i in token_ids if i in self.control_ids]
 
     def _check(self, spellings: list[str]) -> None:
-        expected = self._tokenizer.apply_chat_template(PROBE, return_dict=False, **TEMPLATE_ARGS)
         found = self._encode(PROBE)
+        expected = self._tokenizer.apply_chat_template(PROBE, return_dict=False, **TEMPLATE_ARGS)
         if found != expected:
             raise ConfigError(
                 f"{self._model_dir}: this kind of tokenizer is not supported; a plain chat has the ids {found}, "
@@ -161,7 +160,12 @@ def _load(model_dir: Path) -> tuple[Any, str]:
         )
     from transformers import PreTrainedTokenizerFast  # 0.5 s; unlike AutoTokenizer it does not import torch
 
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(model_dir, local_files_only=True)
+    try:
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(model_dir, local_files_only=True)
+    except Exception as error:  # the library raises bare ones
+        raise ConfigError(
+            f"{model_dir / 'tokenizer.json'} cannot be read ({type(error).__name__}: {error}): fetch the model anew"
+        ) from error
     try:
         return tokenizer, tokenizer.get_chat_template()
     except ValueError as error:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from data.errors import ConfigError, CorruptArtifact
+from training.base_tensors import check_tensors
 
 CODE_KEY = "auto_map"  # names Python files of the model's repository that transformers would run
 WITH_CODE_KEY = ("config.json", "tokenizer_config.json", "generation_config.json")
@@ -38,10 +39,11 @@ def check_model(folder: Path) -> None:
 
 
 def check_weights(folder: Path) -> None:
-    """CorruptArtifact unless the safetensors files are those of the index, or the one model.safetensors."""
+    """CorruptArtifact unless the safetensors files are those of the index, or the one model.safetensors, and whole."""
     found = {path.name for path in folder.glob("*.safetensors")}
     index = folder / INDEX
-    expected = set(read_json(index)["weight_map"].values()) if index.is_file() else {"model.safetensors"}
+    place_of = read_index(index) if index.is_file() else {}
+    expected = set(place_of.values()) or {"model.safetensors"}
     if found != expected:
         differing = ", ".join(sorted(found ^ expected)[:4])
         raise CorruptArtifact(
@@ -49,6 +51,18 @@ def check_weights(folder: Path) -> None:
             f"{INDEX if index.is_file() else 'a model in one file'} means {sorted(expected)}: fetch it anew "
             f"(it differs in {differing})"
         )
+    tensors = {(name, file) for file in sorted(found) for name in check_tensors(folder / file)}
+    if place_of and set(place_of.items()) != tensors:
+        name, file = min(set(place_of.items()) ^ tensors)
+        raise CorruptArtifact(f"{index} and {folder / file} do not agree on where tensor {name} is: fetch both anew")
+
+
+def read_index(path: Path) -> dict[str, str]:
+    """{tensor: file} of a model in several files."""
+    place_of = read_json(path).get("weight_map")
+    if not isinstance(place_of, dict) or not all(isinstance(file, str) for file in place_of.values()) or not place_of:
+        raise CorruptArtifact(f"{path} has no weight_map from tensors to files: fetch it anew")
+    return place_of
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -57,7 +71,7 @@ def read_json(path: Path) -> dict[str, Any]:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise CorruptArtifact(f"{path} is missing: give a folder that transformers can load") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CorruptArtifact(f"{path} is not JSON ({error}): fetch it anew") from None
     if not isinstance(value, dict):
         raise CorruptArtifact(f"{path} holds a {type(value).__name__}, an object was expected: fetch it anew")

@@ -1,85 +1,65 @@
-"""Write a run's report.
+"""Write the report of a run, or of several runs side by side.
 
-    python -m analysis.report run=demo
+    python -m analysis.report run=demo              runs/demo/report.html, and runs/demo/plots/*.png and *.svg
+    python -m analysis.report runs=one,other        runs/_comparisons/one+other.html, and its plot beside it
+    python -m analysis.report 'runs=grid-*'         all runs with such a name; those not finished are named
+    python -m analysis.report sweep=grid            the same
 
-Reads runs/demo/. Writes runs/demo/report.html, one file that opens from disk, and runs/demo/plots/*.png, *.svg.
+Every report is one file that opens from disk and asks nothing of a network.
 """
 
-from markupsafe import Markup
+from fnmatch import fnmatchcase
 
-from analysis.counts import TRANSITIONS
-from analysis.report import drawing, plots, provenance, sections
-from analysis.report.page import Part, render
-from analysis.report.pairs import choose_questions, read_pairs
-from analysis.report.record import RunRecord, read_record
-from analysis.report.results import compute_results
-from analysis.report.viewer import coverage, embed
-from analysis.report.warnings import warnings
-from data.errors import stage_main
+from analysis.report.comparison_report import comparison_report
+from analysis.report.record import finished_iterations, read_record
+from analysis.report.run_report import run_report
+from data.errors import ConfigError, stage_main
 from data.publish import publish
-from data.run import Run, stage_arguments
-from data.schemas import SPLITS
+from data.run import RUN_NAME, RUNS, Run, stage_arguments
 
-VIEWS = [Part("report", "Report", "report.html"), Part("trajectories", "Trajectories", "trajectories.html")]
-SECTIONS = [
-    Part("accuracy", "Learning curves", "accuracy.html"),
-    Part("transitions", "Transitions", "transitions.html"),
-    Part("training-rows", "Training rows", "training_rows.html"),
-    Part("rates", "Copies and failures", "rates.html"),
-    Part("changes", "What corrections do", "changes.html"),
-    Part("cost", "Cost", "cost.html"),
-    Part("record", "Record", "record.html"),
-]
-SCRIPTS = ["text.js", "views.js", "trajectories.js"]
+KEYS = ("run", "runs", "sweep")
 
 
 def main(argv: list[str]) -> None:
-    run = Run(stage_arguments(argv, "analysis.report", "run")["run"])
-    record = read_record(run)
-    content, figures = make_report(run, record)
-    for name, content_of_plot in figures.items():
-        publish(run.dir / "plots" / name, content_of_plot, replace=True)
+    values = stage_arguments([*(f"{key}=" for key in KEYS), *argv], "analysis.report", *KEYS)
+    given = {key: value for key, value in values.items() if value}
+    if len(given) != 1:
+        raise ConfigError("exactly one of run=<name>, runs=<name>,<name>,... and sweep=<name> is needed")
+    if "run" in given:
+        report_run(Run(given["run"]))
+    else:
+        report_runs(given.get("runs") or f"{given['sweep']}-*")
+
+
+def report_run(run: Run) -> None:
+    content, plots = run_report(run, read_record(run))
+    for name, plot in plots.items():
+        publish(run.dir / "plots" / name, plot, replace=True)
     publish(run.dir / "report.html", content, replace=True)
     print(f"{run.dir / 'report.html'}: {len(content) / 1e6:.1f} MB; open it in a browser", flush=True)
 
 
-def make_report(run: Run, record: RunRecord) -> tuple[bytes, dict[str, bytes]]:
-    """The report's file and {file name: content} of its plots."""
-    results = compute_results(record)
-    chosen = choose_questions(record)
-    pairs = read_pairs(run, record, chosen)
-    files, svgs = plot_files(plots.draw_plots(record, results))
-    trajectories, cautions = record.iterations[-1].manifests["trajectories"], warnings(run, record)
-    context = sections.training_rows(record) | sections.changes(record, pairs) | provenance.settings(record)
-    content = render(
-        record.name, VIEWS, SECTIONS, SCRIPTS, record=record, results=results, svgs=svgs, **context,
-        summary=sections.summary(record), parts=sections.parts(run, record), transitions=TRANSITIONS,
-        rate_names=sections.RATES, costs=provenance.costs(record), quarantined=provenance.quarantined(record),
-        lineage=provenance.lineage(record), warnings=cautions, alerts=sections.alerts(record, cautions), splits=SPLITS,
-        numbers=[iteration.number for iteration in record.iterations],
-        rewards=trajectories.settings["scoring"]["rewards"],
-        reason_names=sorted({row["reason"] for row in pairs.shown}),
-        flag_names=sorted({flag for row in pairs.shown for flag in row["flags"]}),
-        sampled=sampled(coverage(record, chosen)), data=embed(record, pairs),
-    )  # fmt: skip
-    return content, files
+def report_runs(patterns: str) -> None:
+    found = [run for pattern in patterns.split(",") for run in matching(pattern)]
+    runs = [run for run in found if finished_iterations(run)]
+    unfinished = [run.name for run in found if run not in runs]
+    if len(runs) < 2:
+        raise ConfigError(f"runs={patterns}: {len(runs)} of {len(found)} runs are finished, two or more were expected")
+    name = patterns.removesuffix("-*") if "*" in patterns else "+".join(run.name for run in runs)[:100]
+    content, plots = comparison_report(name, runs, [read_record(run) for run in runs], unfinished)
+    path = RUNS / "_comparisons" / f"{name}.html"
+    for plot, image in plots.items():
+        publish(path.parent / f"{name}-{plot}", image, replace=True)
+    publish(path, content, replace=True)
+    print(f"{path}: {len(runs)} runs; open it in a browser", flush=True)
 
 
-def plot_files(drawn: dict[str, drawing.Figure]) -> tuple[dict[str, bytes], dict[str, Markup]]:
-    """Every plot as a PNG and an SVG file, and as a part of the page."""
-    files, svgs = {}, {}
-    for name, figure in drawn.items():
-        files[f"{name}.png"], files[f"{name}.svg"] = drawing.png(figure), drawing.svg(figure, name)
-        svgs[name] = Markup(drawing.inline(files[f"{name}.svg"], name, plots.LABELS[name.partition("-")[0]]))
-    return files, svgs
-
-
-def sampled(shown: dict[str, tuple[int, int]]) -> str:
-    """What of the run the viewer holds."""
-    if all(part == whole for part, whole in shown.values()):
-        return "This file holds all pairs of the run."
-    parts = ", ".join(f"{part:,} of {whole:,} {split}" for split, (part, whole) in shown.items())
-    return f"This file holds all pairs of a sample of the questions, drawn by a hash of their id: {parts} questions."
+def matching(pattern: str) -> list[Run]:
+    """The run of that name, or all whose name fits a pattern with `*`."""
+    if "*" not in pattern:
+        return [Run(pattern)]
+    names = sorted(entry.name for entry in RUNS.glob("*") if fnmatchcase(entry.name, pattern))
+    return [Run(name) for name in names if RUN_NAME.fullmatch(name)]
 
 
 if __name__ == "__main__":

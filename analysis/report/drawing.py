@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 import matplotlib
+from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -129,6 +130,15 @@ def in_words(estimate: Estimate) -> str:
 def tooltip(label: str, iteration: int, words: str) -> str:
     """An SVG id that `inline` turns into a tooltip."""
     return f"tip: {label}, M{iteration}: {words}"
+
+
+def plot_files(drawn: Mapping[str, Figure], labels: Mapping[str, str]) -> tuple[dict[str, bytes], dict[str, Markup]]:
+    """Every plot as a PNG and an SVG file, and as a part of the page. labels: by a plot's name up to the first -."""
+    files, svgs = {}, {}
+    for name, figure in drawn.items():
+        files[f"{name}.png"], files[f"{name}.svg"] = png(figure), svg(figure, name)
+        svgs[name] = Markup(inline(files[f"{name}.svg"], name, labels[name.partition("-")[0]]))
+    return files, svgs
 
 
 def png(figure: Figure) -> bytes:

@@ -1,16 +1,20 @@
 """A run's plots, each drawn once: what is in the report is what is in the files."""
 
 
+from collections.abc import Sequence
+
 import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
+from analysis.report.comparison import Cell
 from analysis.report.drawing import (
     BLUE,
     GREEN,
     INK,
     MUTED,
     ORANGE,
+    PANEL,
     PURPLE,
     SKY,
     STYLE,
@@ -41,6 +45,7 @@ LABELS = {  # what a screen reader says; the numbers stand in the tables
     "kept": "Rows kept for training over iterations",
     "time": "Time by stage over iterations",
     "tokens": "Generated tokens over iterations",
+    "runs": "Accuracy of the runs on test",
 }
 
 
@@ -156,17 +161,19 @@ def runs(cells: Sequence[Cell]) -> Figure:
     with matplotlib.rc_context(STYLE | {"axes.grid.axis": "x"}):
         figure = Figure(figsize=(PANEL[0] * 1.6, 0.9 + 0.32 * len(cells)), layout="constrained")
         axes = figure.add_subplot()
-        for offset, colour, marker, label in ((-0.14, BLUE, "o", "initial answers, t1"), (0.14, VERMILLION, "s", "corrections, t2")):
-            estimates = [cell.t1 if marker == "o" else cell.t2 for cell in cells]
+        initial = [cell.t1 for cell in cells], -0.14, BLUE, "o", "initial answers, t1"
+        corrected = [cell.t2 for cell in cells], 0.14, VERMILLION, "s", "corrections, t2"
+        for estimates, offset, colour, marker, label in (initial, corrected):
             heights = [row + offset for row in range(len(cells))]
-            for height, cell, estimate in zip(heights, cells, estimates, strict=True):
+            for height, estimate in zip(heights, estimates, strict=True):
                 axes.hlines(height, 100 * estimate.low, 100 * estimate.high, color=colour, linewidth=1.2, alpha=0.75)
             axes.plot([100 * e.value for e in estimates], heights, linestyle="none", color=colour, marker=marker,
                       markersize=4.5, markeredgewidth=0, label=label)  # fmt: skip
         axes.set_yticks(range(len(cells)), [cell.run for cell in cells])
         axes.set_ylim(len(cells) - 0.4, -0.6)
         axes.set_xlim(left=0)
-        axes.set_xlabel("right answers on test (%)")
+        axes.set_title("Test", pad=20)
+        axes.set_xlabel("right answers (%)")
         draw_legend(axes)
     return figure
 

@@ -6,8 +6,10 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
+from safetensors.numpy import save
 
 import conf.__main__
 from conf.schema import Model
@@ -21,7 +23,12 @@ from training import base
 ROOT = Path(__file__).parents[2]
 
 
-def write_folder(folder: Path, content: bytes = b"weights") -> Path:
+def weights(number: float) -> bytes:
+    """A safetensors file with one number."""
+    return save({"a": np.array([number], dtype=np.float32)})
+
+
+def write_folder(folder: Path, content: bytes = weights(1)) -> Path:
     """A model folder as far as this stage looks into one."""
     folder.mkdir(parents=True)
     (folder / "config.json").write_text('{"model_type": "llama"}')
@@ -80,7 +87,7 @@ def test_a_finished_stage_imports_no_heavy_library(run):
 
 def test_a_changed_weight_is_refused(run):
     base.main(["run=t"])
-    Path("mine/model.safetensors").write_bytes(b"weightz")
+    Path("mine/model.safetensors").write_bytes(weights(2))
     with pytest.raises(CorruptArtifact, match=r"mine/model\.safetensors"):
         base.main(["run=t"])
 
@@ -97,7 +104,7 @@ def test_another_model_in_place_of_a_lost_one_is_refused(run):
     with pytest.raises(ConfigError, match=r"model\.path=mine is no folder"):
         base.main(["run=t"])
     remember_another_place(run)
-    write_folder(Path("mine"), b"others")
+    write_folder(Path("mine"), weights(2))
     with pytest.raises(FingerprintMismatch, match="gone is gone"):
         base.main(["run=t"])
 

@@ -5,7 +5,9 @@ import os
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save
 
 from data.checkpoints import describe_folder
 from data.errors import ConfigError, CorruptArtifact
@@ -14,7 +16,7 @@ from training.base_folder import INDEX, check_model, require_space
 CONFIG = {"model_type": "llama"}
 FILES = {
     "config.json": json.dumps(CONFIG),
-    "model.safetensors": "weights",
+    "model.safetensors": save({"a": np.ones(1, dtype=np.float32)}),
     "tokenizer.json": "{}",
     "chat_template.jinja": "{{ messages }}",
 }
@@ -29,7 +31,7 @@ def check(folder: Path) -> None:
 @pytest.fixture
 def folder(tmp_path) -> Path:
     for name, content in FILES.items():
-        (tmp_path / name).write_text(content)
+        (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
     return tmp_path
 
 
@@ -84,8 +86,32 @@ def test_parts_must_be_those_of_the_index(folder):
     (folder / INDEX).write_text(TWO_PARTS)
     with pytest.raises(CorruptArtifact, match=r"model-2\.safetensors"):
         check(folder)
-    (folder / "model-2.safetensors").write_text("the rest")
+    (folder / "model-2.safetensors").write_bytes(save({"b": np.ones(1, dtype=np.float32)}))
     check(folder)
+    (folder / "model-2.safetensors").write_bytes(save({"c": np.ones(1, dtype=np.float32)}))
+    with pytest.raises(CorruptArtifact, match=r"do not agree on where tensor [bc] is"):
+        check(folder)
+
+
+@pytest.mark.parametrize("kind", ["F16", "F32", "F64"])
+@pytest.mark.parametrize("number", ["nan", "inf", "-inf"])
+def test_a_number_that_is_none_is_found_wherever_it_is(folder, kind, number):
+    values = np.ones(1000, dtype=f"f{int(kind[1:]) // 8}")
+    (folder / "model.safetensors").write_bytes(save({"a": values}))
+    check(folder)
+    values[777] = float(number)
+    (folder / "model.safetensors").write_bytes(save({"a": values}))
+    with pytest.raises(CorruptArtifact, match=r"tensor a holds NaN or infinity"):
+        check(folder)
+
+
+def test_weights_cut_short_or_drawn_out_are_found(folder):
+    path = folder / "model.safetensors"
+    whole = path.read_bytes()
+    for content in (*(whole[:length] for length in range(len(whole))), whole + b"\0"):
+        path.write_bytes(content)
+        with pytest.raises(CorruptArtifact, match=r"model\.safetensors"):
+            check(folder)
 
 
 def test_too_little_space_is_said_with_both_numbers(folder):

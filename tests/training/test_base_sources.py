@@ -17,8 +17,10 @@ import time
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
+from safetensors.numpy import save
 
 from conf.schema import Gguf, GgufWheel
 from data.checkpoints import describe_folder, locate
@@ -31,7 +33,7 @@ ROOT = Path(__file__).parents[2]
 REPO, COMMIT = "lab/tiny", "c" * 40
 FILES = {
     "config.json": json.dumps({"model_type": "llama", "auto_map": {"AutoModel": "modeling_tiny.Tiny"}}).encode(),
-    "model.safetensors": b"weights",
+    "model.safetensors": save({"a": np.ones(1, dtype=np.float32)}),
     "tokenizer.json": b"{}",
     "chat_template.jinja": b"{{ messages }}",
     "modeling_tiny.py": b"raise SystemExit('remote code ran')",

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 import conf.__main__ as conf_main
 import training.__main__ as stage
@@ -232,6 +233,15 @@ def test_a_model_that_does_not_stop_is_not_published(make_run, make_rows):
 def test_iteration_zero_is_not_trained(make_run):
     with pytest.raises(ConfigError, match=r"training\.base"):
         train(make_run(), 0)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """A forked child hangs in a pool of threads that its parent has started; one thread needs no pool."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def in_child(run, prepare=lambda: None):

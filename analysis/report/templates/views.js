@@ -4,7 +4,7 @@
 const THEMES = ["system", "light", "dark"];
 const themeButton = document.getElementById("theme");
 themeButton.addEventListener("click", () => {
-  const label = themeButton.querySelector("span");
+  const label = document.getElementById("colours");
   const next = THEMES[(THEMES.indexOf(label.textContent) + 1) % THEMES.length];
   label.textContent = next;
   if (next === "system") delete document.documentElement.dataset.theme;
