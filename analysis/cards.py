@@ -99,9 +99,7 @@ def sft_card(record: RunRecord, iteration: IterationRecord) -> Any:
     )  # fmt: skip
 
 
-def dataset_card(
-    record: RunRecord, iteration: IterationRecord, stage: str, schema: pa.Schema, **values: Any
-) -> Any:
+def dataset_card(record: RunRecord, iteration: IterationRecord, stage: str, schema: pa.Schema, **values: Any) -> Any:
     """A card for the Parquet files of a stage; one split per prefix of the files' names."""
     from huggingface_hub import DatasetCard, DatasetCardData
 

@@ -1,9 +1,10 @@
--- Questions that a run's trajectories answer, for DuckDB. From the project's root, with another run's name if need be:
---   duckdb -c "SET VARIABLE run = 'default'" -f analysis/queries.sql
--- or one at a time, after the view.
+-- Questions that a run's trajectories answer. In DuckDB, opened in the project's root:
+--   SET VARIABLE run = 'webq';
+--   .read analysis/queries.sql
+-- or any of them by itself, after the view.
 SET VARIABLE run = coalesce(getvariable('run'), 'default');
 
-CREATE OR REPLACE TEMP VIEW pairs AS
+CREATE OR REPLACE TEMP VIEW trajectories AS
 SELECT *, CAST(regexp_extract(filename, 'iter_(\d+)/trajectories', 1) AS INTEGER) AS iteration
 FROM read_parquet('runs/' || getvariable('run') || '/iter_*/trajectories/*.parquet', filename = true);
 
@@ -12,61 +13,61 @@ SELECT split, iteration, count(DISTINCT question_id) AS questions, count(*) AS p
        100 * avg(CAST(transition IN ('c->i', 'c->c') AS INTEGER)) AS t1,
        100 * avg(CAST(transition IN ('i->c', 'c->c') AS INTEGER)) AS t2,
        t2 - t1 AS delta
-FROM pairs GROUP BY ALL ORDER BY split, iteration;
+FROM trajectories GROUP BY ALL ORDER BY split, iteration;
 
 -- What do corrections mend and break?
-PIVOT (SELECT split, iteration, transition FROM pairs) ON transition IN ('i->c', 'c->i', 'c->c', 'i->i')
+PIVOT (SELECT split, iteration, transition FROM trajectories) ON transition IN ('i->c', 'c->i', 'c->c', 'i->i')
 USING count(*) ORDER BY split, iteration;
 
 -- Which training pairs are kept, and why not the others?
 SELECT iteration, kept, reason, count(*) AS pairs
-FROM pairs WHERE split = 'train' GROUP BY ALL ORDER BY iteration, kept DESC, pairs DESC;
+FROM trajectories WHERE split = 'train' GROUP BY ALL ORDER BY iteration, kept DESC, pairs DESC;
 
 -- How often does a correction repeat its initial answer, and how often is it cut off?
 SELECT split, iteration,
        100 * avg(CAST(initial_answer = correction AS INTEGER)) AS copies,
        100 * avg(CAST(correction_finish_reason = 'length' AS INTEGER)) AS cut_off
-FROM pairs GROUP BY ALL ORDER BY split, iteration;
+FROM trajectories GROUP BY ALL ORDER BY split, iteration;
 
 -- Which test questions did training teach, and which did it lose? Share of right corrections at the first and the last.
 WITH by_question AS (
     SELECT question_id, any_value(question) AS question, any_value(answers) AS answers,
            avg(CAST(transition LIKE '%->c' AS INTEGER)) FILTER (iteration = 0) AS first,
            avg(CAST(transition LIKE '%->c' AS INTEGER))
-               FILTER (iteration = (SELECT max(iteration) FROM pairs)) AS last
-    FROM pairs WHERE split = 'test' GROUP BY question_id
+               FILTER (iteration = (SELECT max(iteration) FROM trajectories)) AS last
+    FROM trajectories WHERE split = 'test' GROUP BY question_id
 )
 SELECT * FROM by_question WHERE first <> last ORDER BY last - first DESC, question_id;
 
 -- One question at every checkpoint: here, the first one that a correction mended.
 SELECT iteration, init_index, corr_index, initial_answer, correction, transition, kept
-FROM pairs
-WHERE question_id = (SELECT min(question_id) FROM pairs WHERE transition = 'i->c')
+FROM trajectories
+WHERE question_id = (SELECT min(question_id) FROM trajectories WHERE transition = 'i->c')
 ORDER BY iteration, init_index, corr_index;
 
 -- Which training questions are on M_0's frontier: right now and then, in 10 to 70 % of its initial answers?
 SELECT question_id, any_value(question) AS question, avg(CAST(transition LIKE 'c->%' AS INTEGER)) AS pass_rate
-FROM pairs WHERE split = 'train' AND iteration = 0
+FROM trajectories WHERE split = 'train' AND iteration = 0
 GROUP BY question_id HAVING pass_rate BETWEEN 0.1 AND 0.7 ORDER BY pass_rate DESC, question_id;
 
 -- Does the model collapse into few answers? The most frequent corrections on test.
 SELECT iteration, correction, count(*) AS pairs, count(DISTINCT question_id) AS questions
-FROM pairs WHERE split = 'test' GROUP BY iteration, correction
+FROM trajectories WHERE split = 'test' GROUP BY iteration, correction
 QUALIFY row_number() OVER (PARTITION BY iteration ORDER BY pairs DESC, correction) <= 20
 ORDER BY iteration, pairs DESC, correction;
 
 -- Where do two rewards disagree: the gold somewhere in the text, but not in the final answer?
 SELECT iteration, split, question, answers, correction
-FROM pairs WHERE correction_in_accuracy > correction_in_accuracy_final ORDER BY iteration, split, question_id;
+FROM trajectories WHERE correction_in_accuracy > correction_in_accuracy_final ORDER BY iteration, split, question_id;
 
 -- Which flags call for a second look at a score?
 SELECT split, iteration, flag, count(*) AS pairs
-FROM (SELECT split, iteration, unnest(flags) AS flag FROM pairs) GROUP BY ALL ORDER BY split, iteration, pairs DESC;
+FROM (SELECT split, iteration, unnest(flags) AS flag FROM trajectories) GROUP BY ALL ORDER BY split, iteration, pairs DESC;
 
 -- What does a right correction cost, in generated tokens?
 SELECT split, iteration, sum(correction_num_tokens) AS tokens,
        count(*) FILTER (transition LIKE '%->c') AS right_corrections, tokens / nullif(right_corrections, 0) AS tokens_each
-FROM pairs GROUP BY ALL ORDER BY split, iteration;
+FROM trajectories GROUP BY ALL ORDER BY split, iteration;
 
 -- How many rows is the next checkpoint trained on, how many of them say the same?
 SELECT CAST(regexp_extract(filename, 'iter_(\d+)/sft', 1) AS INTEGER) AS iteration, count(*) AS rows,

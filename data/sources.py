@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from data.errors import ConfigError, CorruptArtifact
+from data.errors import ConfigError, CorruptArtifact, NotEnoughMemory
 from data.fingerprint import digest_bytes, digest_file
 from data.publish import publish
 from data.question_files import format_of
@@ -90,7 +90,13 @@ def from_path(name: str, path: Path) -> SourceFile:
     file_format = format_of(path)
     if not path.is_file():
         raise ConfigError(f"data.files.{name}.path={path} is not a file; paths count from {Path.cwd()}")
-    content = path.read_bytes()
+    try:
+        content = path.read_bytes()
+    except MemoryError:
+        raise NotEnoughMemory(
+            f"data.files.{name}.path={path} has {path.stat().st_size:,} bytes and is read as a whole, more than this "
+            "process may hold. Split it and run this again with a part, or use a machine with more memory"
+        ) from None
     return SourceFile(name, content, file_format, {"path": str(path), "sha256": digest_bytes(content)})
 
 

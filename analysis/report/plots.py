@@ -1,6 +1,5 @@
 """A run's plots, each drawn once: what is in the report is what is in the files."""
 
-
 from collections.abc import Sequence
 
 import matplotlib
@@ -27,6 +26,7 @@ from analysis.report.drawing import (
     in_words,
     panel,
 )
+from analysis.report.overlay import Overlay
 from analysis.report.record import RunRecord
 from analysis.report.results import Results
 
@@ -49,13 +49,13 @@ LABELS = {  # what a screen reader says; the numbers stand in the tables
 }
 
 
-def draw_plots(record: RunRecord, results: Results) -> dict[str, Figure]:
+def draw_plots(record: RunRecord, results: Results, overlay: Overlay | None) -> dict[str, Figure]:
     """{file name without ending: figure}, in the report's order."""
     with matplotlib.rc_context(STYLE):
         plots = {}
-        top = highest(results)
+        top = highest(results, overlay)
         for split in results.figures:
-            plots[f"accuracy-{split}"] = accuracy(split, results, top)
+            plots[f"accuracy-{split}"] = accuracy(split, results, top, overlay)
         for split in results.figures:
             plots[f"corrections-{split}"] = corrections(split, results)
         for split in results.figures:
@@ -66,8 +66,8 @@ def draw_plots(record: RunRecord, results: Results) -> dict[str, Figure]:
     return plots
 
 
-def accuracy(split: str, results: Results, top: float) -> Figure:
-    """Learning curves: t1 and t2 over iterations, with intervals."""
+def accuracy(split: str, results: Results, top: float, overlay: Overlay | None) -> Figure:
+    """Learning curves: t1 and t2 over iterations, with intervals; an overlay's dashed behind them."""
     points = results.figures[split]
     series = [
         Series("initial answers, t1", BLUE, "o", {n: figures["t1"] for n, figures in points.items()}),
@@ -75,6 +75,9 @@ def accuracy(split: str, results: Results, top: float) -> Figure:
     ]
     figure, axes = panel(split.capitalize(), "right answers (%)")
     draw_series(axes, series)
+    for (name, shares), colour in zip(overlay_of(overlay, split).items(), (BLUE, VERMILLION), strict=False):
+        shown = [100 * share for share in shares[: len(points)]]
+        axes.plot(range(len(shown)), shown, "--", color=colour, linewidth=1, alpha=0.6, label=f"overlay {name}")
     axes.set_ylim(0, top)
     draw_legend(axes)
     return figure
@@ -91,8 +94,9 @@ def corrections(split: str, results: Results) -> Figure:
     net = {n: results.deltas[split][n].difference for n in points}
     draw_series(axes, [Series("t2 − t1", INK, "D", net)], line="none")
     axes.axhline(0, color=MUTED, linewidth=0.8)
+    axes.use_sticky_edges = False  # bars would otherwise touch the frame
     axes.margins(y=0.1)
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:+g}" if value else "0")
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:+g}".replace("-", "−") if value else "0")
     draw_legend(axes)
     return figure
 
@@ -178,9 +182,12 @@ def runs(cells: Sequence[Cell]) -> Figure:
     return figure
 
 
-def highest(results: Results) -> float:
+def overlay_of(overlay: Overlay | None, split: str) -> dict[str, list[float]]:
+    return overlay.series.get(split, {}) if overlay else {}
+
+
+def highest(results: Results, overlay: Overlay | None) -> float:
     """The common upper end of the accuracy axes, in per cent."""
-    bounds = [f[name].high for by in results.figures.values() for f in by.values() for name in ("t1", "t2")]
+    shares = [share for split in results.figures for of in overlay_of(overlay, split).values() for share in of]
+    bounds = shares + [f[name].high for by in results.figures.values() for f in by.values() for name in ("t1", "t2")]
     return min(100.0, max(1.0, 112 * max(bounds)))
-
-

@@ -8,11 +8,10 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from analysis.counts import QuestionCounts
 from analysis.trajectories import question_counts
 from conf.schema import load
+from conf.stored import read_settings
 from data.checkpoints import Checkpoint, locate
 from data.errors import ConfigError
 from data.fingerprint import digest_file
@@ -62,7 +61,7 @@ def read_record(run: Run) -> RunRecord:
     return RunRecord(
         name=run.name,
         settings=settings,
-        overrides=yaml.safe_load(run.config.read_text(encoding="utf-8"))["overrides"],
+        overrides=read_settings(run.config)["overrides"],
         questions=required_manifest(run.questions, f"python -m data run={run.name}"),
         iterations=[read_iteration(run, iteration) for iteration in finished],
         quarantined=dict(read_quarantined(run, finished)),

@@ -2,7 +2,9 @@
 
 from analysis.counts import TRANSITIONS
 from analysis.report import plots, provenance, sections
+from analysis.report.baselines import read_baselines
 from analysis.report.drawing import plot_files
+from analysis.report.overlay import Overlay
 from analysis.report.page import Part, render
 from analysis.report.pairs import choose_questions, read_pairs
 from analysis.report.record import RunRecord
@@ -19,22 +21,26 @@ SECTIONS = [
     Part("training-rows", "Training rows", "training_rows.html"),
     Part("rates", "Copies and failures", "rates.html"),
     Part("changes", "What corrections do", "changes.html"),
+    Part("baselines", "Baselines", "baselines.html"),
     Part("cost", "Cost", "cost.html"),
     Part("record", "Record", "record.html"),
 ]
 SCRIPTS = ["text.js", "views.js", "trajectories.js"]
 
 
-def run_report(run: Run, record: RunRecord) -> tuple[bytes, dict[str, bytes]]:
+def run_report(run: Run, record: RunRecord, overlay: Overlay | None = None) -> tuple[bytes, dict[str, bytes]]:
     """The report's file and {file name: content} of its plots."""
     results = compute_results(record)
     chosen = choose_questions(record)
     pairs = read_pairs(run, record, chosen)
-    files, svgs = plot_files(plots.draw_plots(record, results), plots.LABELS)
+    files, svgs = plot_files(plots.draw_plots(record, results, overlay), plots.LABELS)
     trajectories, cautions = record.iterations[-1].manifests["trajectories"], warnings(run, record)
+    baselines = read_baselines(run)
+    shown = [section for section in SECTIONS if section.id != "baselines" or baselines]
     context = sections.training_rows(record) | sections.changes(record, pairs) | provenance.settings(record)
     content = render(
-        record.name, VIEWS, SECTIONS, SCRIPTS, record=record, results=results, svgs=svgs, **context,
+        record.name, VIEWS, shown, SCRIPTS, record=record, results=results, svgs=svgs, **context,
+        baselines=baselines, overlay=overlay,
         summary=sections.summary(record), parts=sections.parts(run, record), transitions=TRANSITIONS,
         rate_names=sections.RATES, costs=provenance.costs(record), quarantined=provenance.quarantined(record),
         lineage=provenance.lineage(record), warnings=cautions, alerts=sections.alerts(record, cautions), splits=SPLITS,
