@@ -24,8 +24,8 @@ COLUMNS = ("question_id", "question", "initial_answer", "correction", "transitio
 
 @dataclass
 class Pairs:
-    """changes: {(split, iteration): {(category, transition): pairs}}. examples: {(category, transition): rows of the
-    test split, or of train where test has none}. shown: rows for the viewer, with iteration and category."""
+    """changes: {(split, iteration): {(category, transition): pairs}}. examples: {(category, transition): the
+    first rows met, those of test first}. shown: rows for the viewer, with iteration and category."""
 
     changes: dict[tuple[str, int], Counter[tuple[str, str]]] = field(default_factory=dict)
     examples: dict[tuple[str, str], list[dict[str, Any]]] = field(default_factory=lambda: defaultdict(list))

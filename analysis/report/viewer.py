@@ -27,51 +27,44 @@ def embed(record: RunRecord, pairs: Pairs) -> str:
 
 
 def viewer_data(record: RunRecord, pairs: Pairs) -> dict[str, Any]:
-    """What viewer.js reads: `texts` and `questions` by number, and one list per column of the pairs."""
+    """What trajectories.js reads: `texts` and `questions` by number, and one list per column of the pairs."""
     texts, flags, reasons, questions = Vocabulary(), Vocabulary(), Vocabulary(), Vocabulary()
     rewards = record.iterations[0].manifests["trajectories"].settings["scoring"]["rewards"]
-    details: list[dict[str, Any]] = []
-    columns: dict[str, list[Any]] = {}
     categories, splits = list(CATEGORIES), list(SPLITS)
-
-    def add(**values: Any) -> None:
-        for name, value in values.items():
-            columns.setdefault(name, []).append(value)
-
-    for row in pairs.shown:
-        if row["question_id"] not in questions:
-            details.append({"id": row["question_id"], "question": row["question"], "answers": row["answers"]})
-        add(
-            question=questions[row["question_id"]],
-            split=splits.index(row["split"]),
-            iteration=row["iteration"],
-            init=row["init_index"],
-            corr=row["corr_index"],
-            initial=texts[row["initial_answer"]],
-            correction=texts[row["correction"]],
-            transition=TRANSITIONS.index(row["transition"]),
-            category=categories.index(row["category"]),
-            kept=int(row["kept"]),
-            reason=reasons[row["reason"]],
-            flags=[flags[flag] for flag in row["flags"]],
-            cut=[row["initial_finish_reason"] == "length", row["correction_finish_reason"] == "length"],
-            tokens=[row["initial_num_tokens"], row["correction_num_tokens"]],
-            **{f"initial_{name}": rounded(row[f"initial_{name}"]) for name in rewards},
-            **{f"correction_{name}": rounded(row[f"correction_{name}"]) for name in rewards},
-        )
+    details = {row["question_id"]: row for row in pairs.shown}
+    rows = [
+        {
+            "question": questions[row["question_id"]],
+            "split": splits.index(row["split"]),
+            "iteration": row["iteration"],
+            "init": row["init_index"],
+            "corr": row["corr_index"],
+            "initial": texts[row["initial_answer"]],
+            "correction": texts[row["correction"]],
+            "transition": TRANSITIONS.index(row["transition"]),
+            "category": categories.index(row["category"]),
+            "kept": int(row["kept"]),
+            "reason": reasons[row["reason"]],
+            "flags": [flags[flag] for flag in row["flags"]],
+            "cut": [row["initial_finish_reason"] == "length", row["correction_finish_reason"] == "length"],
+            "tokens": [row["initial_num_tokens"], row["correction_num_tokens"]],
+        }
+        | {f"{side}_{name}": rounded(row[f"{side}_{name}"]) for name in rewards for side in ("initial", "correction")}
+        for row in pairs.shown
+    ]
     return {
-        "run": record.name,
         "splits": splits,
         "iterations": [iteration.number for iteration in record.iterations],
         "transitions": list(TRANSITIONS),
         "categories": categories,
         "rewards": rewards,
-        "chosen_reward": record.iterations[0].metrics["reward"],
         "texts": list(texts),
         "flags": list(flags),
         "reasons": list(reasons),
-        "questions": details,
-        "pairs": columns,
+        "questions": [
+            {"id": key, "question": details[key]["question"], "answers": details[key]["answers"]} for key in questions
+        ],
+        "pairs": {name: [row[name] for row in rows] for name in rows[0]},
     }
 
 
