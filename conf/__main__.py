@@ -65,6 +65,8 @@ def composed(run: Run, overrides: list[str]) -> dict[str, Any]:
 
 def explain(message: str, overrides: list[str]) -> str:
     """Hydra's words, with the nearest key or preset of ours for the override they are about."""
+    if missing := re.search(r"Missing mandatory value.*full_key: (\S+)", message, re.DOTALL):
+        return f"{missing[1]} has no value of its own: give {missing[1]}=..."
     keys = [override.lstrip("+~").partition("=") for override in overrides]
     groups = {
         folder.name: sorted(p.stem for p in folder.glob("*.yaml")) for folder in FOLDER.iterdir() if folder.is_dir()

@@ -15,7 +15,7 @@ from conf.stored import read_settings, require_seal
 from data.errors import ConfigError
 from data.fingerprint import flatten
 from data.question_splits import parts_of
-from data.run import Run
+from data.run import RUN_NAME, Run
 from data.sources import check_origins
 
 # Settings that change how fast a run goes and never what it computes: free to differ between restarts.
@@ -67,6 +67,12 @@ class Columns(Section):
     answers: list[str] = Field(min_length=1)
 
 
+class Frontier(Section):
+    run: str = Field(pattern=RUN_NAME.pattern)
+    low: float = Field(ge=0, le=1)
+    high: float = Field(ge=0, le=1)
+
+
 class Data(Section):
     source: str = Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")
     train: int | None = Field(ge=1)
@@ -79,6 +85,7 @@ class Data(Section):
     answer_marker: str | None
     max_bad_fraction: float = Field(ge=0, le=1)
     allow_unpinned: bool
+    frontier: Frontier | None
 
 
 class ModelHub(Section):
@@ -185,6 +192,7 @@ class Launcher(Section):
     shard_questions: int = Field(ge=1, le=1_000_000)
     max_restarts: int = Field(ge=0, le=1000)
     hang_seconds: int = Field(ge=1)
+    pool: str | None = Field(pattern=RUN_NAME.pattern)
 
 
 class Prompt(Section):

@@ -18,6 +18,7 @@ from conf.schema import load
 from data import shards
 from data.errors import stage_main
 from data.fingerprint import digest_bytes, digest_file
+from data.frontier import on_frontier, scored_samples
 from data.overlap import OVERLAP, compare_splits
 from data.publish import publish, sweep_temporaries
 from data.question_reports import json_lines, refuse_bad_input, summary
@@ -30,6 +31,7 @@ from data.sources import SourceFile, fetch
 from data.stage import finished, lineage, refuse_strays
 
 DROPPED = "_dropped_aliases.jsonl"
+FRONTIER = "frontier"  # among the parents: the samples it was found by
 # What decides the questions; the limit of bad rows and the leave to take an unpinned revision do not.
 DECIDING = ("source", *SPLITS, "seed", "splits", "columns", "answer_marker")
 
@@ -45,7 +47,8 @@ def main(argv: list[str]) -> None:
 def already_made(folder: Path, config: Mapping[str, Any]) -> Manifest | None:
     """The manifest of questions that are complete; FingerprintMismatch when the settings or a local file changed.
 
-    A local file that is gone does not invalidate the questions made from it: its recorded sha256 stands.
+    A local file, or a run for the frontier, that is gone does not invalidate the questions made from it: its recorded
+    digest stands.
     """
     recorded = read_manifest(folder)
     if recorded is None:
@@ -54,16 +57,23 @@ def already_made(folder: Path, config: Mapping[str, Any]) -> Manifest | None:
     for name, origins in config["files"].items():
         if origins["path"] is not None and Path(origins["path"]).exists():
             sha256[name] = digest_file(Path(origins["path"]))
+    frontier = config["frontier"]
+    if frontier and (samples := read_manifest(Run(frontier["run"]).iteration(0).trajectories)):
+        sha256[FRONTIER] = samples.digest
     return finished(folder, settings(config, sha256), recorded.parents)
 
 
 def settings(config: Mapping[str, Any], sha256: Mapping[str, str]) -> dict[str, Any]:
-    """What the questions depend on. A local file is its sha256, wherever it lies; the other origins are pinned."""
+    """What the questions depend on. A local file is its sha256, wherever it lies; the other origins are pinned. The
+    frontier is that of some samples, whatever their run is called."""
     files = {
         name: {"sha256": sha256.get(name)} if origins["path"] else {"hub": origins["hub"], "wheel": origins["wheel"]}
         for name, origins in config["files"].items()
     }
-    return {key: config[key] for key in DECIDING} | {"files": files}
+    frontier = config["frontier"]
+    if frontier:
+        frontier = {"low": frontier["low"], "high": frontier["high"], "samples": sha256.get(FRONTIER)}
+    return {key: config[key] for key in DECIDING} | {"files": files, "frontier": frontier}
 
 
 def make_questions(folder: Path, config: Mapping[str, Any]) -> Manifest:
@@ -72,7 +82,14 @@ def make_questions(folder: Path, config: Mapping[str, Any]) -> Manifest:
     parts = parts_of(config)
     sources = {name: fetch(name, files, config["allow_unpinned"]) for name, files in config["files"].items()}
     readings = without_duplicates({name: read(source, config) for name, source in sources.items()})
-    splits, available, left_out = draw(readings, parts, config["seed"])
+    parents = {name: source.origin["sha256"] for name, source in sources.items()}
+    eligible = None
+    if config["frontier"]:
+        run = Run(config["frontier"]["run"])
+        samples = scored_samples(run)
+        parents[FRONTIER] = samples.digest
+        eligible = on_frontier(run, samples, config["frontier"]["low"], config["frontier"]["high"])
+    splits, available, left_out = draw(readings, parts, config["seed"], eligible)
     set_aside = [row for reading in readings.values() for row in reading.set_aside] + left_out
     dropped = [row for reading in readings.values() for row in reading.dropped_aliases]
     publish(folder / QUARANTINED, json_lines(set_aside), replace=True)
@@ -82,7 +99,6 @@ def make_questions(folder: Path, config: Mapping[str, Any]) -> Manifest:
     reports = {QUARANTINED: json_lines(set_aside), DROPPED: json_lines(dropped), OVERLAP: as_json(overlap)}
     for name, content in reports.items():
         publish(folder / name, content, replace=True)
-    parents = {name: source.origin["sha256"] for name, source in sources.items()}
     deciding = settings(config, parents)
     described = publish_shards(folder, splits, config["source"], lineage(deciding, parents))
     extra = {

@@ -6,7 +6,7 @@ size changes, and two spellings of one question never part company.
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
@@ -84,11 +84,12 @@ def parts_of(config: Mapping[str, Any]) -> dict[str, Part]:
 
 
 def draw(
-    readings: Mapping[str, Reading], parts: Mapping[str, Part], seed: int
+    readings: Mapping[str, Reading], parts: Mapping[str, Part], seed: int, eligible: Set[str] | None = None
 ) -> tuple[dict[str, list[Question]], dict[str, int], list[SetAside]]:
     """The questions of every split, how many each could have had, and what was left out since another split has it.
 
-    Which questions a split loses to another depends on the intervals alone, not on their sizes.
+    Which questions a split loses to another depends on the intervals alone, not on their sizes. eligible: the ids that
+    training questions are taken from, None is all.
     """
     pools: dict[str, list[Question]] = {}
     left_out: list[SetAside] = []
@@ -104,6 +105,8 @@ def draw(
                 left_out.append(SetAside(question.file, question.line, "DUPLICATE", detail))
         pools[split] = [question for question in pool if question.key not in taken]
         taken |= {question.key: (question.place, split) for question in pools[split]}
+    if eligible is not None:
+        pools["train"] = [question for question in pools["train"] if question.question_id in eligible]
     available = {split: len(pool) for split, pool in pools.items()}
     return {split: pools[split][: parts[split].size] for split in parts}, available, left_out
 

@@ -15,8 +15,10 @@ from conf.schema import Config, load
 from data.errors import ConfigError, stage_main
 from data.publish import make_folder, sweep_temporaries
 from data.run import Run, iteration_number, locked, stage_arguments
+from generation.jobs import Workplace
 from generation.manifests import write_manifests
 from generation.plan import Plan, is_complete, make_plan, settled_plan
+from generation.pool import copy_samples
 from generation.progress import Progress
 from generation.supervisor import Supervisor
 
@@ -36,6 +38,9 @@ def main(argv: list[str]) -> None:
         for part in (folder.initial_answers, folder.corrections, folder.costs):
             make_folder(part)
             sweep_temporaries(part)
+        if config.launcher.pool and number == 0:
+            copied = copy_samples(run, plan, Run(config.launcher.pool))
+            print(f"{label}: {copied:,} samples copied from {config.launcher.pool}", flush=True)
         generate(run, config, plan, label)
         manifests = write_manifests(run, plan)
         rows = sum(manifest.written for manifest in manifests.values())
@@ -45,6 +50,8 @@ def main(argv: list[str]) -> None:
 
 def generate(run: Run, config: Config, plan: Plan, label: str) -> None:
     """Run the workers until every planned shard is on disk."""
+    if all(map(Workplace(run, plan).is_done, plan.shards)):
+        return
     gpus = visible_gpus() if config.device == "cuda" else []
     world = num_workers(config, gpus)
     own = [s for s in plan.shards if s.split not in plan.reused]

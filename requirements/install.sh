@@ -100,6 +100,7 @@ stamp="$accelerator $(sha256sum <"$lock")"
 if ! installed; then
     exec 9<requirements && flock 9 # two terminals: one installs, the other waits and finds it done
     if ! installed; then
+        [[ ! -L .venv ]] || fail ".venv is a link to $(readlink .venv), whose packages are not those of $lock; remove the link (rm .venv) and run this again"
         python=$(find_python)
         check_machine
         install_lock

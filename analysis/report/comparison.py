@@ -10,6 +10,7 @@ from analysis.counts import QuestionCounts
 from analysis.report.record import RunRecord
 from analysis.seeds import estimate_over_seeds
 from analysis.selection import best
+from analysis.start import seconds_per_token
 from analysis.start_estimate import StartEstimate, start_estimates
 from analysis.statistics import Estimate, estimate_figures
 from analysis.trajectories import sample_pool
@@ -127,7 +128,5 @@ def start_table(runs: Sequence[Run], records: Sequence[RunRecord]) -> list[Start
     if record.settings["compat"].get("cross_pairing"):  # a correction must belong to one initial answer
         return []
     grid = [(i, j) for i in SIDES for j in SIDES if i <= sampling["num_initial"] and j <= sampling["num_corrections"]]
-    costs = record.iterations[0].costs.get("generation", {})
-    tokens = costs.get("generated_tokens")
-    seconds_per_token = costs["seconds"] / tokens if tokens else float("nan")
-    return start_estimates(sample_pool(run.iteration(0)), grid, seconds_per_token=seconds_per_token)
+    first = run.iteration(0)
+    return start_estimates(sample_pool(first), grid, seconds_per_token=seconds_per_token(first))

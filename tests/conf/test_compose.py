@@ -13,10 +13,10 @@ from data.run import Run
 ROOT = Path(__file__).parents[2]
 PATHS = ["data.files.questions.path=x.jsonl"]
 SPLIT_PATHS = [f"data.files.{split}.path=x.jsonl" for split in ("train", "validation", "test")]
-NEEDED = {"data/local": PATHS, "data/local_splits": SPLIT_PATHS}
+NEEDED = {"data/local": PATHS, "data/local_splits": SPLIT_PATHS, "frontier/sometimes": ["data.frontier.run=pool"]}
 NOT_PINNED = {"data/nq_paper", "data/hotpot_qa", "data/web_questions"}
 PRESETS = sorted(
-    f"{folder.name}/{preset.stem}" for folder in FOLDER.iterdir() if folder.is_dir() for preset in folder.glob("*.yaml")
+    f"{preset.parent.name}/{preset.stem}" for preset in FOLDER.glob("*/*.yaml") if preset.parent.name != "sweep"
 )
 
 

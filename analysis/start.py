@@ -1,0 +1,69 @@
+"""Can M_0 start, and with which sampling? From the training samples of one run's iteration 0, without any training.
+
+    python -m analysis.start run=demo [questions=500]
+
+For every N_init x N_corr up to the run's own: P(at least one improving pair), rows to expect, tokens and seconds.
+"""
+
+from analysis.report.record import read_costs
+from analysis.start_estimate import StartEstimate, start_estimates
+from analysis.statistics import Estimate
+from analysis.trajectories import sample_pool
+from conf.schema import load
+from data.errors import ConfigError, stage_main
+from data.run import Iteration, Run, stage_arguments
+from data.shards import MANIFEST
+
+HEADER = "{:>6}{:>7}   {:<24}{:<24}{:<20}{:<20}{:>12}{:>9}".format(
+    "N_init", "N_corr", "P(a question improves) %", "P(the run can start) %", "improving rows", "kept-right rows",
+    "tokens", "minutes",
+)  # fmt: skip
+
+
+def main(argv: list[str]) -> None:
+    arguments = stage_arguments(["questions=", *argv], "analysis.start", "run", "questions")
+    run, questions = Run(arguments["run"]), arguments["questions"]
+    if questions and not (questions.isdecimal() and int(questions)):
+        raise ConfigError(f"questions={questions} is not a number of training questions")
+    print(describe(run, int(questions) if questions else None))
+
+
+def describe(run: Run, num_questions: int | None = None) -> str:
+    """The table for a run; ConfigError before its iteration 0 is scored."""
+    first = run.iteration(0)
+    if not (first.trajectories / MANIFEST).exists():
+        raise ConfigError(f"{first.dir} is not scored: run `make iterate N=0 RUN={run.name}` first")
+    sampling = load(run).sampling
+    sizes = range(1, sampling.num_initial + 1), range(1, sampling.num_corrections + 1)
+    grid = [(i, j) for i in sizes[0] for j in sizes[1] if is_shown(i, sizes[0]) and is_shown(j, sizes[1])]
+    estimates = start_estimates(sample_pool(first), grid, num_questions, seconds_per_token(first))
+    return "\n".join([f"run {run.name}: what one iteration can expect of M_0 (95 % intervals)", HEADER,
+                      *map(row, estimates)])  # fmt: skip
+
+
+def is_shown(size: int, sizes: range) -> bool:
+    """All sizes up to 5, then every fifth, and the last."""
+    return size <= 5 or size % 5 == 0 or size == sizes[-1]
+
+
+def row(estimate: StartEstimate) -> str:
+    shares, rows = (estimate.question, estimate.run), (estimate.improving_rows, estimate.kept_right_rows)
+    texts = [f"{interval(share, 100):<24}" for share in shares] + [f"{interval(count, 1):<20}" for count in rows]
+    minutes = f"{estimate.seconds / 60:>9.1f}" if estimate.seconds == estimate.seconds else f"{'-':>9}"
+    tokens = f"{estimate.generated_tokens:>12,.0f}"
+    return f"{estimate.num_init:>6}{estimate.num_corr:>7}   {''.join(texts)}{tokens}{minutes}"
+
+
+def interval(estimate: Estimate, scale: float) -> str:
+    return f"{scale * estimate.value:.1f} ({scale * estimate.low:.1f} to {scale * estimate.high:.1f})"
+
+
+def seconds_per_token(iteration: Iteration) -> float:
+    """Of an iteration's generation, engine starts included; NaN where its samples were copied."""
+    costs = read_costs(iteration.costs).get("generation", {})
+    tokens = costs.get("generated_tokens")
+    return costs["seconds"] / tokens if tokens else float("nan")
+
+
+if __name__ == "__main__":
+    stage_main(main)

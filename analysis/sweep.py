@@ -1,0 +1,108 @@
+"""The table of a sweep: every finished run at its last iteration, and the means of those that differ in seed alone.
+
+    python -m analysis.sweep sweep=grid
+
+Reads runs/_sweeps/grid/runs/*.json (which runs there are) and their trajectories; writes nothing.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from analysis.comparisons import Comparison, adjust, compare
+from analysis.counts import QuestionCounts
+from analysis.report.record import finished_iterations
+from analysis.seeds import compare_over_seeds, estimate_over_seeds
+from analysis.selection import best
+from analysis.start import describe as describe_start
+from analysis.start import interval
+from analysis.statistics import Estimate, estimate_figures
+from analysis.trajectories import question_counts
+from data.errors import ConfigError, stage_main
+from data.fingerprint import digest
+from data.run import RUNS, Run, stage_arguments
+from data.shards import read_bytes, required_manifest
+
+HEADER = "{:<{width}}{:>6}{:>8}{:>6}   {:<22}{:<22}{}"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A finished run: its training rows over all iterations, M_0 and M_N on test, and its validation-best iteration.
+    same_but_seed: equal for runs that differ in their seed alone."""
+
+    run: str
+    num_kept: int
+    base: QuestionCounts
+    last: QuestionCounts
+    best: int
+    same_but_seed: str
+
+    @property
+    def figures(self) -> dict[str, Estimate]:
+        return estimate_figures(self.last, ("t1", "t2"))
+
+
+def main(argv: list[str]) -> None:
+    sweep = stage_arguments(argv, "analysis.sweep", "sweep")["sweep"]
+    results = [json.loads(read_bytes(path)) for path in sorted((RUNS / "_sweeps" / sweep / "runs").glob("*.json"))]
+    rows = [read_row(result) for result in results if result["exit_code"] == 0]
+    if not rows:
+        raise ConfigError(f"sweep={sweep} has no finished run: start it with sweep.py name={sweep}")
+    print("\n".join(table(rows)))
+    for pool in sorted({result["pool"] for result in results if result["exit_code"] == 0}):
+        print(f"\n{describe_start(Run(pool))}")
+    print(f"\nThe same as a page: python -m analysis.report sweep={sweep}", flush=True)
+
+
+def read_row(result: dict) -> Row:
+    run = Run(result["run"])
+    iterations = finished_iterations(run)
+    test = [question_counts(iterations[place], "test") for place in (0, -1)]
+    held_out = {iteration.number: question_counts(iteration, "validation") for iteration in iterations}
+    validation = {number: estimate_figures(counts, ["t2"])["t2"].value for number, counts in held_out.items()}
+    kept = sum(required_manifest(iteration.sft, "make iterate").written for iteration in iterations[:-1])
+    settings = [override for override in result["overrides"] if not override.startswith("seed=")]
+    return Row(run.name, kept, *test, best(validation), digest(settings))
+
+
+def table(rows: Sequence[Row]) -> list[str]:
+    """One line per run, then one per group of seeds; p-values are adjusted (Holm) for the number of lines."""
+    width = max(len(row.run) for row in rows) + 2
+    lines = [HEADER.format("run", "rows", "copies", "best", "t1 (95 % interval)", "t2 (95 % interval)",
+                           "t2 of M_N against M_0; against its own t1", width=width)]  # fmt: skip
+    groups: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        groups[row.same_but_seed].append(row)
+    against_base = [compare(row.base, row.last) for row in rows]
+    within = [compare(row.last, row.last, "t1", "t2") for row in rows]
+    for row, words in zip(rows, adjusted_words(against_base, within), strict=True):
+        copies = 100 * estimate_figures(row.last, ["copy_rate"])["copy_rate"].value
+        t1, t2 = (interval(row.figures[name], 100) for name in ("t1", "t2"))
+        at_best = f"M_{row.best}"
+        lines.append(HEADER.format(row.run, row.num_kept, f"{copies:.0f}%", at_best, t1, t2, words, width=width))
+    seeds = {members[0].run: members for members in groups.values() if len(members) > 1}
+    if seeds:
+        lines.append(f"\nmeans over seeds, intervals over questions and seeds{' (three seeds or more are better)'}")
+        bases, lasts = [[m.base for m in s] for s in seeds.values()], [[m.last for m in s] for s in seeds.values()]
+        over_base = [compare_over_seeds(base, last) for base, last in zip(bases, lasts, strict=True)]
+        over_t1 = [compare_over_seeds(last, last, "t1", "t2") for last in lasts]
+        for (name, members), last, words in zip(seeds.items(), lasts, adjusted_words(over_base, over_t1), strict=True):
+            t1, t2 = (interval(estimate_over_seeds(last, figure), 100) for figure in ("t1", "t2"))
+            kept = sum(member.num_kept for member in members)
+            lines.append(HEADER.format(f"{name} x {len(members)}", kept, "", "", t1, t2, words, width=width))
+    return lines
+
+
+def adjusted_words(*columns: Sequence[Comparison]) -> list[str]:
+    """The words of each row's comparisons, adjusted within their column."""
+    worded = []
+    for comparisons in columns:
+        p_values = adjust([comparison.p_value for comparison in comparisons])
+        worded.append([comparison.words(p) for comparison, p in zip(comparisons, p_values, strict=True)])
+    return ["; ".join(words) for words in zip(*worded, strict=True)]
+
+
+if __name__ == "__main__":
+    stage_main(main)

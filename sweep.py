@@ -1,0 +1,188 @@
+"""A grid of runs: one ordinary run for every combination of the settings that have several values.
+
+    .venv/bin/python sweep.py --multirun name=grid sampling.num_initial=1,3,5 strategy=EIF,FIE
+    .venv/bin/python sweep.py sweep=ninit_x_ncorr name=grid iterations=3 data=web_questions hydra/launcher=joblib
+
+Each combination is a Hydra job that runs `make iterate` for runs/<name>-<its values>; those that differ only in what
+M_0's samples do not depend on copy them from one run, <name>.pool, which draws them at the largest sizes of the grid.
+Started again, finished runs are skipped. A run that fails stops no other and is named at the end (exit code 1).
+"""
+
+import fcntl
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import hydra
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+
+from conf.__main__ import composed
+from conf.schema import validate
+from data.errors import ConfigError, PipelineError
+from data.fingerprint import digest, flatten
+from data.publish import make_folder, publish
+from data.run import RUNS, Run
+from data.shards import MANIFEST
+from generation.__main__ import visible_gpus
+
+PRESETS = Path(__file__).parent / "conf" / "sweep"
+OWN = ("name", "iterations", "gpus_per_run", "sweep", "grid.axes", "grid.largest")  # not settings of the runs
+SIZES = ("sampling.num_initial", "sampling.num_corrections", "eval.num_samples")
+# M_0's samples do not depend on these: runs that differ in them alone share a pool.
+AFTER_M0 = re.compile(r"(strategy|reward|filter|training|peft|compat|eval\.initialization)\b.*")
+SHORT = {"model": "", "data": "", "strategy": "", "sampling.num_initial": "i", "sampling.num_corrections": "c",
+         "seed": "s"}  # fmt: skip
+
+
+def main(argv: list[str]) -> int:
+    """Check every run's settings, run the grid, and sum it up."""
+    try:
+        axes, jobs = grid(argv)
+        own = {"name": "sweep"} | {key: value for key, value in values(jobs[0]).items() if key in OWN}
+        runs = {run_name(own["name"], axes, of_run(job)): of_run(job) for job in jobs}
+        composed_runs = [composed(Run(name), cell) for name, cell in runs.items()]
+        for config in composed_runs:
+            validate(config)
+    except PipelineError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    largest = [f"'{size}={max(flatten(config)[size] for config in composed_runs)}'" for size in SIZES]
+    sys.argv = [sys.argv[0], *argv, f"grid.axes=[{','.join(axes)}]", f"grid.largest=[{','.join(largest)}]"]
+    print(f"sweep {own['name']}: {len(runs)} runs", flush=True)
+    run_cell()
+    return summarize(own["name"], runs)
+
+
+def grid(argv: Sequence[str]) -> tuple[list[str], list[list[str]]]:
+    """The settings that have several values, and the overrides of every job, as Hydra's sweeper will make them."""
+    given = [argument for argument in argv if not argument.startswith("-")]
+    preset = values(given).get("sweep", "custom")
+    presets = {path.stem: path for path in PRESETS.glob("*.yaml")}
+    if preset not in presets:
+        raise ConfigError(f"sweep={preset} is not a preset; there are {', '.join(sorted(presets))}")
+    settings = [f"{key}={value}" for key, value in OmegaConf.load(presets[preset]).items()]
+    try:
+        overrides = OverridesParser.create().parse_overrides([*settings, *given])
+    except HydraException as error:
+        raise ConfigError(f"{' '.join(given)} is not a list of settings: {error}") from None
+    overrides = [override for override in overrides if not override.is_hydra_override()]
+    last = {override.key_or_group: override for override in overrides}  # the command line's, where both have one
+    axes = sorted(key for key, override in last.items() if override.is_sweep_override())
+    return axes, BasicSweeper.split_arguments(overrides, None)[0]
+
+
+def values(overrides: Sequence[str]) -> dict[str, str]:
+    """{key: value} of overrides such as `a.b=c` and `+a.d=e`."""
+    return {key.lstrip("+~"): value for key, _, value in (override.partition("=") for override in overrides)}
+
+
+def of_run(overrides: Sequence[str]) -> list[str]:
+    """The overrides that are a run's settings."""
+    return [override for override in overrides if not values([override]).keys() & set(OWN)]
+
+
+def run_name(sweep: str, axes: Sequence[str], overrides: Sequence[str]) -> str:
+    """<sweep>-<value>-<value>..., of the axes alone and in an order of their own: the command's has no say."""
+    order = {key: place for place, key in enumerate(SHORT)}
+    on_axes = {key: value for key, value in values(overrides).items() if key in axes}
+    keys = sorted(on_axes, key=lambda key: (order.get(key, len(order)), key))
+    parts = [SHORT.get(key, key.rpartition(".")[2]) + on_axes[key] for key in keys]
+    name = "-".join([sweep, *(re.sub(r"[^A-Za-z0-9._]+", "_", part) for part in parts)])
+    return name if len(name) <= 100 else f"{name[:87]}-{digest(parts)[:12]}"
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="sweep")
+def run_cell(config: DictConfig) -> None:
+    """One run: its pool first, by whichever job needs it first, then `make iterate`. Writes down how it went."""
+    overrides = of_run(HydraConfig.get().overrides.task)
+    name = run_name(config.name, config.grid.axes, overrides)
+    shared = [o for o in overrides for key in values([o]) if key not in SIZES and not AFTER_M0.fullmatch(key)]
+    pool = run_name(f"{config.name}.pool", config.grid.axes, shared)
+    folder = sweep_folder(config.name)
+    make_folder(folder / "runs")
+    started = time.monotonic()
+    with gpu_share(config.gpus_per_run) as environment:
+        made, code = pool, make(pool, 0, [*shared, *config.grid.largest], folder, environment)
+        if code == 0:
+            own = [*overrides, f"launcher.pool={pool}"]
+            made, code = name, make(name, config.iterations, own, folder, environment)
+    seconds = round(time.monotonic() - started, 1)
+    result = {"run": name, "pool": pool, "overrides": overrides, "exit_code": code, "seconds": seconds,
+              "log": f"{folder / made}.log"}  # fmt: skip
+    publish(folder / "runs" / f"{name}.json", json.dumps(result, indent=1).encode(), replace=True)
+    print(f"{name}: {'done' if code == 0 else 'failed, see ' + result['log']}, {seconds:.0f} s", flush=True)
+
+
+def make(name: str, iterations: int, overrides: Sequence[str], folder: Path, environment: dict[str, str]) -> int:
+    """`make iterate` with its output in <folder>/<name>.log; for a run that is finished, its settings are compared.
+
+    Waits for whoever makes this run now: another job (of a pool), or what a killed sweep left at work, since its
+    processes hold the lock as long as one of them lives.
+    """
+    with open(folder / f"{name}.log", "ab") as log:
+        fcntl.flock(log, fcntl.LOCK_EX)
+        if (Run(name).iteration(iterations).sft / MANIFEST).exists():
+            command = [sys.executable, "-m", "conf", f"run={name}", *overrides]
+        else:
+            arguments = " ".join(map(quoted, overrides))
+            command = ["make", "iterate", f"N={iterations}", f"RUN={name}", f"ARGS={arguments}"]
+        return subprocess.run(command, env=environment, stdout=log, stderr=log, check=False).returncode
+
+
+def quoted(override: str) -> str:
+    """An override as Make hands it to the shell."""
+    return "'" + override.replace("'", "'\\''").replace("$", "$$") + "'"
+
+
+def sweep_folder(sweep: str) -> Path:
+    return RUNS / "_sweeps" / sweep
+
+
+@contextmanager
+def gpu_share(size: int) -> Iterator[dict[str, str]]:
+    """The environment of a run: all GPUs, or the first `size` of them that no other run of a sweep here holds."""
+    environment = dict(os.environ)
+    if not size:
+        yield environment
+        return
+    gpus = visible_gpus()
+    shares = [gpus[start : start + size] for start in range(0, len(gpus) - size + 1, size)]
+    if not shares:
+        raise ConfigError(f"gpus_per_run={size}, but {len(gpus)} GPUs are visible")
+    while True:
+        for share in shares:
+            with open(RUNS / "_sweeps" / f".gpus-{os.uname().nodename}-{'-'.join(share)}.lock", "ab") as lock:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    continue
+                yield environment | {"CUDA_VISIBLE_DEVICES": ",".join(share)}
+                return
+        time.sleep(5)
+
+
+def summarize(sweep: str, runs: dict[str, list[str]]) -> int:
+    """The table of the finished runs, then those that failed, by name."""
+    folder = sweep_folder(sweep)
+    paths = {name: folder / "runs" / f"{name}.json" for name in runs}
+    results = {name: json.loads(path.read_bytes()) if path.exists() else {} for name, path in paths.items()}
+    failed = [name for name, result in results.items() if result.get("exit_code") != 0]
+    if len(failed) < len(runs):
+        subprocess.run([sys.executable, "-m", "analysis.sweep", f"sweep={sweep}"], check=False)
+    for name in failed:
+        print(f"failed: {name}, {'see ' + results[name]['log'] if results[name] else 'not run'}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,133 @@
+"""A grid of runs on the deterministic engine: shared samples, failures that stop nobody, and going on after a kill."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import make_workspace
+
+ROOT = Path(__file__).parents[1]
+ROOMS = ("Makefile", "sweep.py", "conf", "data", "generation", "filtering", "training", "analysis", "requirements",
+         ".venv")  # fmt: skip
+AXES = ["name=grid", "sampling.num_initial=1,2", "sampling.num_corrections=1,3", "iterations=0"]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory, tiny_model):
+    """A workspace in which `make` works too."""
+    workspace = make_workspace(tmp_path_factory.mktemp("project"), tiny_model)
+    for room in ROOMS:
+        (workspace.folder / room).symlink_to(ROOT / room)
+    return workspace
+
+
+def command(workspace, *arguments: str) -> list[str]:
+    settings = [s for s in workspace.settings if not s.startswith("sampling.")]
+    return [sys.executable, "sweep.py", *settings, *arguments]
+
+
+def sweep(workspace, *arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        command(workspace, *arguments), cwd=workspace.folder, env=workspace.environment, capture_output=True, text=True
+    )
+
+
+def generated_tokens(workspace, name: str) -> int:
+    folder = workspace.run(name) / "iter_00" / "_costs"
+    return sum(json.loads(path.read_bytes())["generated_tokens"] for path in folder.glob("generation-*.json"))
+
+
+def answers(workspace, name: str) -> dict[str, bytes]:
+    folder = workspace.run(name) / "iter_00"
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*.parquet"))}
+
+
+@pytest.fixture(scope="module")
+def swept(project):
+    """A sweep that was killed in its second run, and the same command again."""
+    process = subprocess.Popen(
+        command(project, *AXES), cwd=project.folder, env=project.environment, stdout=subprocess.DEVNULL
+    )
+    results = project.folder / "runs" / "_sweeps" / "grid" / "runs"
+    deadline = time.monotonic() + 120
+    while len(list(results.glob("*.json"))) < 1 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert 1 <= len(list(results.glob("*.json"))) < 4
+    return project, sweep(project, *AXES)
+
+
+def test_every_combination_is_a_run_and_a_killed_sweep_goes_on(swept):
+    workspace, done = swept
+    assert done.returncode == 0, done.stdout + done.stderr
+    names = [f"grid-i{i}-c{c}" for i in (1, 2) for c in (1, 3)]
+    for name in names:
+        assert (workspace.run(name) / "iter_00" / "metrics.json").exists(), done.stdout
+        assert f"{name} " in done.stdout
+    assert "what one iteration can expect of M_0" in done.stdout
+
+
+def test_all_runs_copy_the_first_samples_of_one_pool(swept):
+    workspace, _ = swept
+    assert generated_tokens(workspace, "grid.pool") > 0
+    names = ["grid-i1-c1", "grid-i1-c3", "grid-i2-c1", "grid-i2-c3"]
+    assert [generated_tokens(workspace, name) for name in names] == [0, 0, 0, 0]
+    workspace.start("alone", "sampling.num_initial=1", "sampling.num_corrections=3")
+    workspace.stage("generation", "run=alone", "iteration=0")
+    workspace.stage("filtering", "run=alone", "iteration=0")
+    assert answers(workspace, "grid-i1-c3") == answers(workspace, "alone")
+
+
+def test_a_finished_sweep_changes_nothing_and_says_the_same(swept):
+    workspace, first = swept
+    before = {path: path.stat().st_mtime_ns for path in workspace.folder.glob("runs/grid*/iter_00/**/*")}
+    again = sweep(workspace, *AXES)
+    assert {path: path.stat().st_mtime_ns for path in workspace.folder.glob("runs/grid*/iter_00/**/*")} == before
+    assert again.stdout.partition("run  ")[2] == first.stdout.partition("run  ")[2]
+
+
+def test_a_run_that_fails_is_named_and_stops_no_other(project, tiny_model):
+    (project.folder / "model").symlink_to(tiny_model)
+    done = sweep(project, "name=partly", "model.path=nowhere,model", "iterations=0")
+    assert done.returncode == 1
+    assert "failed: partly-pathnowhere" in done.stderr
+    log = done.stderr.partition("failed: partly-pathnowhere, see ")[2].partition("\n")[0]
+    assert "nowhere" in (project.folder / log).read_text()
+    assert (project.run("partly-pathmodel") / "iter_00" / "metrics.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["sweep=ninitxncorr"], "there are custom, filter_ablation"),
+        (["sampling.num_inital=1,2"], "did you mean sampling.num_initial"),
+        (["strategy=EIF,EIG"], "EIG is not a preset"),
+        (["name=../elsewhere"], "cannot be a run's name"),
+        (["sampling.num_initial=1,[2"], "is not a list of settings"),
+    ],
+)
+def test_mistakes_are_found_before_any_run_starts(project, arguments, said):
+    done = sweep(project, *arguments)
+    assert done.returncode == 2 and said in done.stderr, done.stdout + done.stderr
+    assert not (project.folder / "runs" / "_sweeps" / "sweep").exists()
+
+
+@pytest.mark.parametrize("preset", sorted(path.stem for path in (ROOT / "conf" / "sweep").glob("*.yaml")))
+def test_presets_are_grids_of_valid_runs(preset):
+    from conf.__main__ import composed
+    from conf.schema import validate
+    from data.run import Run
+    from sweep import grid, of_run, run_name
+
+    axes, jobs = grid([f"sweep={preset}"])
+    names = [run_name("grid", axes, of_run(job)) for job in jobs]
+    assert len(set(names)) == len(jobs)
+    for name, job in zip(names, jobs, strict=True):
+        validate(composed(Run(name), of_run(job)))
