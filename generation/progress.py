@@ -4,7 +4,15 @@ import sys
 import time
 from typing import Any
 
+from generation.plan import Plan
+
 EVERY_SECONDS = {True: 1.0, False: 15.0}  # on a terminal, in a log
+
+
+def num_samples(plan: Plan) -> int:
+    """How many samples a plan draws, initial answers and corrections."""
+    own = sum((s.stop - s.start) * s.num_initial for s in plan.shards if s.split not in plan.reused)
+    return own + sum((s.stop - s.start) * s.num_initial * s.num_corrections * s.num_rounds for s in plan.shards)
 
 
 class Progress:
@@ -46,3 +54,12 @@ class Progress:
             f"{'done' if last else f'about {left:,.0f} s left'}   ",
             end=end, file=sys.stderr, flush=True,
         )  # fmt: skip
+
+    def show_shards(self, done: int, total: int) -> None:
+        """What is known of workers on other machines: the shards they have published."""
+        now = time.monotonic()
+        if done < total and now - self._shown < EVERY_SECONDS[self._terminal]:
+            return
+        self._shown = now
+        end = "\r" if self._terminal and done < total else "\n"
+        print(f"{self.label}: {done:,} of {total:,} shards", end=end, file=sys.stderr, flush=True)

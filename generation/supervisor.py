@@ -14,11 +14,13 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from data.errors import PipelineError
+from data.run import Run
 from generation.progress import Progress
 
 GRACE_SECONDS = 8  # between SIGTERM and SIGKILL
@@ -45,10 +47,15 @@ class Worker:
 
 
 class Supervisor:
-    """Runs `command + [rank=, world=, serial=, events=]` in `world` processes until each has exited with 0."""
+    """Runs `command + [rank=, world=, serial=, events=]` in a process per rank until each has exited with 0.
 
-    def __init__(self, command: list[str], world: int, max_restarts: int, logs: Path, gpus: list[str]) -> None:
-        self.command, self.world, self.max_restarts, self.logs = command, world, max_restarts, logs
+    ranks: those of `world` that run on this machine. gpus: to be shared among them, none where the launcher did so.
+    """
+
+    def __init__(
+        self, command: list[str], ranks: Sequence[int], world: int, max_restarts: int, logs: Path, gpus: list[str]
+    ) -> None:
+        self.command, self.ranks, self.world, self.max_restarts, self.logs = command, ranks, world, max_restarts, logs
         self.gpus = gpus
         self.deaths: Counter[str] = Counter()
         self.restarts = 0
@@ -57,7 +64,7 @@ class Supervisor:
 
     def run(self, progress: Progress) -> None:
         try:
-            for rank in range(self.world):
+            for rank in self.ranks:
                 self._start(rank)
             while self.workers:
                 for key, _ in self.selector.select(timeout=1):
@@ -152,6 +159,11 @@ class Supervisor:
             signal_group(worker.process, signal.SIGKILL)
             worker.process.wait()
             self._forget(worker)
+
+
+def worker_command(run: Run, iteration: int) -> list[str]:
+    """The command of a worker; rank, world, serial and events are added by its supervisor."""
+    return [sys.executable, "-m", "generation.worker", f"run={run.name}", f"iteration={iteration}"]
 
 
 def signal_group(process: subprocess.Popen, signum: int) -> None:

@@ -148,10 +148,10 @@ def event_writer(descriptor: int):
     return lambda **event: print(json.dumps(event), file=pipe)
 
 
-def die_with_parent() -> None:
-    """Linux: a worker whose supervisor is killed gets SIGKILL, so no engine is left holding memory."""
+def die_with_parent(signum: int = signal.SIGKILL) -> None:
+    """Linux: a worker whose supervisor is killed gets this signal, so no engine is left holding memory."""
     PR_SET_PDEATHSIG = 1
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signum)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,63 @@
+"""Where a stage's workers run, by `launcher.kind`. Wherever that is, a worker is the same command on the same folder.
+
+A launcher returns once every planned shard is on disk, and leaves no process behind. Publishing is first-writer-wins,
+so a worker that is started twice, or goes on after it was taken for dead, costs time and nothing else.
+"""
+
+import os
+import subprocess
+from collections.abc import Callable
+
+from conf.schema import Config
+from data.errors import ConfigError
+from data.run import Run
+from data.storage import require_storage
+from generation.plan import Plan
+from generation.progress import Progress
+from generation.supervisor import Supervisor, worker_command
+
+
+def _local(run: Run, config: Config, plan: Plan, progress: Progress) -> None:
+    gpus = visible_gpus() if config.device == "cuda" else []
+    world = num_workers(config, gpus)
+    require_storage(run.dir, several_writers=world > 1)
+    logs = run.iteration(plan.iteration).costs
+    command = worker_command(run, plan.iteration)
+    Supervisor(command, range(world), world, config.launcher.max_restarts, logs, gpus).run(progress)
+
+
+def _slurm(*arguments) -> None:
+    from generation.slurm_launcher import launch
+
+    launch(*arguments)
+
+
+def _ray(*arguments) -> None:
+    from generation.ray_launcher import launch
+
+    launch(*arguments)
+
+
+LAUNCHERS: dict[str, Callable[[Run, Config, Plan, Progress], None]] = {"local": _local, "slurm": _slurm, "ray": _ray}
+
+
+def num_workers(config: Config, gpus: list[str]) -> int:
+    """launcher.workers, or with 0 one per GPU (or per tensor_parallel_size of them), one on CPU."""
+    per_engine = config.engine.throughput.get("tensor_parallel_size", 1)
+    if gpus and len(gpus) < per_engine:
+        raise ConfigError(
+            f"engine.throughput.tensor_parallel_size={per_engine} but {len(gpus)} GPUs are visible: lower it, or "
+            "make more GPUs visible with CUDA_VISIBLE_DEVICES"
+        )
+    return config.launcher.workers or max(1, len(gpus) // per_engine)
+
+
+def visible_gpus() -> list[str]:
+    """The GPUs this process may use, as CUDA_VISIBLE_DEVICES names them."""
+    if "CUDA_VISIBLE_DEVICES" in os.environ:
+        return [gpu for gpu in os.environ["CUDA_VISIBLE_DEVICES"].split(",") if gpu]
+    try:
+        listing = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True, check=True).stdout
+    except (FileNotFoundError, subprocess.CalledProcessError) as error:
+        raise ConfigError(f"device=cuda but nvidia-smi does not answer ({error}): use ACCELERATOR=cpu") from None
+    return [str(index) for index in range(len(listing.splitlines()))]

@@ -1,0 +1,91 @@
+"""Two hosts, as far as one machine can have them: two network namespaces with a link between them, a Ray node in each,
+and a folder that both see. The link is cut while both draw, and restored."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.generation.background import assert_alike, begin, end, kill, num_published, processes, until, with_reference
+
+RAY = [sys.executable, "-m", "ray.scripts.scripts", "start", "--num-cpus=1", "--object-store-memory=80000000"]
+# A host is taken for dead after three seconds of silence, not after the default's fifteen and more.
+QUICK = {
+    "RAY_health_check_initial_delay_ms": "0",
+    "RAY_health_check_period_ms": "1000",
+    "RAY_health_check_timeout_ms": "1000",
+    "RAY_health_check_failure_threshold": "3",
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
+
+
+def ip(*command: str) -> str:
+    return subprocess.run(["ip", *command], check=True, capture_output=True, text=True).stdout
+
+
+def within(host: str) -> list[str]:
+    return ["ip", "netns", "exec", host]
+
+
+def pids(host: str) -> list[int]:
+    return [int(pid) for pid in ip("netns", "pids", host).split()]
+
+
+@pytest.fixture
+def hosts(tmp_path_factory) -> Iterator[tuple[str, str]]:
+    """The names of two namespaces, 10.77.0.1 and 10.77.0.2, each with a Ray node."""
+    pytest.importorskip("ray", reason="the extra `ray` is not installed")
+    if os.geteuid() != 0 or shutil.which("ip") is None:
+        pytest.skip("network namespaces need root and the command ip")
+    names = (f"stasc{os.getpid()}a", f"stasc{os.getpid()}b")
+    try:
+        ip("netns", "add", names[0])
+    except subprocess.CalledProcessError as error:
+        pytest.skip(f"network namespaces cannot be made here: {error.stderr}")
+    ip("netns", "add", names[1])
+    try:
+        ip("link", "add", "link0", "netns", names[0], "type", "veth", "peer", "name", "link0", "netns", names[1])
+        for number, name in enumerate(names, start=1):
+            ip("-n", name, "address", "add", f"10.77.0.{number}/24", "dev", "link0")
+            for device in ("lo", "link0"):
+                ip("-n", name, "link", "set", device, "up")
+        start_ray(names, tmp_path_factory.mktemp("r"))
+        yield names
+    finally:
+        for name in names:
+            for pid in pids(name):
+                kill(pid, signal.SIGKILL)
+            ip("netns", "delete", name)
+
+
+def start_ray(names: tuple[str, str], scratch: Path) -> None:
+    head = ["--head", "--node-ip-address=10.77.0.1", "--port=6379", "--include-dashboard=false"]
+    other = ["--address=10.77.0.1:6379", "--node-ip-address=10.77.0.2"]
+    for name, arguments in zip(names, ([*head, f"--temp-dir={scratch}"], other), strict=True):
+        subprocess.run([*within(name), *RAY, *arguments], check=True, capture_output=True, env=os.environ | QUICK)
+
+
+@pytest.mark.slow
+def test_a_link_that_is_cut_and_restored_loses_no_row_and_doubles_none(tmp_path, tiny_model, hosts):
+    with with_reference(tmp_path, tiny_model) as place:
+        needs = ["launcher.workers=2", "launcher.args={num_cpus: 1, num_gpus: 0}"]
+        on_ray = ["launcher=ray", "launcher.cluster='10.77.0.1:6379'", *needs]
+        stage = begin(place, "cut", *on_ray, within=within(hosts[0]))
+        until(lambda: num_published(place, "cut") > 1)
+        cut_off = [pid for pid in processes(place, "generation.worker") if pid in pids(hosts[1])]
+        assert len(cut_off) == 1
+        ip("-n", hosts[0], "link", "set", "link0", "down")
+        time.sleep(5)
+        ip("-n", hosts[0], "link", "set", "link0", "up")
+        until(lambda: not set(cut_off) & set(pids(hosts[1])), 20)  # Ray has given the host up, and says so to it
+        end(stage)
+        costs = place.run("cut") / "iter_00" / "_costs"
+        assert not list(costs.glob(f"generation-*-{cut_off[0]}.json"))  # what a worker leaves that was not killed
+        assert list(costs.glob("generation-*.json"))
+        assert_alike(place, "cut")
