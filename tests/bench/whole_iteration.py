@@ -1,0 +1,96 @@
+"""A whole iteration's generation, engine starts included: the stage, and an engine for each phase."""
+
+import contextlib
+import json
+import shutil
+import time
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any
+from unittest import mock
+
+import generation.__main__
+from data.run import Run
+from generation.progress import Progress
+from tests.bench.measure import Row, alternate, clock, ratios
+from tests.bench.parquet import bytes_per_trajectory
+from tests.bench.place import Place
+
+REPEATS = 2
+DEFAULT_SAMPLES = 3000  # of `make iterate` on CPU
+
+
+@dataclass
+class Stage:
+    """The stage as a command, and what it said of itself each time it ran. first_token: seconds on the wall clock."""
+
+    place: Place
+    run: Run
+    first_token: list[float] = field(default_factory=list)
+    costs: list[dict[str, Any]] = field(default_factory=list)
+
+    def __call__(self) -> float:
+        """Seconds from command to manifests."""
+        shutil.rmtree(self.run.iteration(0).dir, ignore_errors=True)
+        began, started, first_token = clock(self.place.size.device), time.monotonic(), self.first_token
+
+        class FirstToken(Progress):
+            def take(self, rank: int, event: dict[str, Any]) -> None:
+                if event["event"] == "progress" and not self._counts:
+                    first_token.append(time.monotonic() - started)
+                super().take(rank, event)
+
+        with contextlib.chdir(self.place.folder), mock.patch.object(generation.__main__, "Progress", FirstToken):
+            generation.__main__.main([f"run={self.run.name}", "iteration=0"])
+        (path,) = self.run.iteration(0).costs.glob("generation-*.json")
+        self.costs.append(json.loads(path.read_text(encoding="utf-8")))
+        return clock(self.place.size.device) - began
+
+    def values(self, name: str) -> list[float]:
+        return [costs[name] for costs in self.costs]
+
+
+def measure(place: Place, run: Run) -> list[Row]:
+    """Both ways in turn; the eager engines' own sampling rate tells what a larger iteration takes them."""
+    stage, rates, starts = Stage(place, run), [], []
+
+    def per_phase() -> float:
+        spent, sampled = 0.0, []
+        for phase in ("initial", "correction"):
+            spent += place.seconds(place.stage("tests.bench.per_phase", f"run={run.name}", f"phase={phase}"))
+            sampled.append(json.loads((run.dir / f"{phase}.json").read_text(encoding="utf-8")))
+        seconds = sum(phase["sampling_seconds"] for phase in sampled)
+        rates.append(sum(phase["tokens"] for phase in sampled) / seconds)
+        starts.append(spent - seconds)
+        return spent
+
+    took = alternate(REPEATS, stage=stage, per_phase=per_phase)
+    place.stage("filtering", f"run={run.name}", "iteration=0")
+    samples = stage.costs[0]["requests"]
+    return [
+        Row("engine starts per iteration", stage.values("engine_starts"), "", at_most=1),
+        Row("command to first token, wall clock", stage.first_token, "s"),
+        Row("of these, the engine's start", stage.values("engine_start_seconds"), "s"),
+        Row("peak memory of the generation worker", [peak / 1e9 for peak in stage.values("peak_memory_bytes")], "GB"),
+        Row(f"iteration of {samples:,} samples: the stage", took["stage"], "s"),
+        Row("the same, an eager engine for each phase", took["per_phase"], "s"),
+        Row("of these, starts and ends of its two engines", starts, "s"),
+        Row("tokens sampled by these eager engines", rates, "tokens/s"),
+        Row("an engine for each phase / the stage", ratios(took["per_phase"], took["stage"]), "x"),
+        Row("bytes per trajectory, the model's own text", [bytes_per_trajectory(run)], "bytes"),
+    ]
+
+
+def at_default_size(rows: list[Row], tokens_per_sample: float, rates: list[float]) -> list[Row]:
+    """What the rows of `measure` and the stage's sampling rates (tokens/s) come to for DEFAULT_SAMPLES."""
+    found = {row.name: median(row.values) for row in rows}
+    (name,) = (name for name in found if name.endswith("samples: the stage"))
+    small, large = int(name.split()[2].replace(",", "")) * tokens_per_sample, DEFAULT_SAMPLES * tokens_per_sample
+    ours = found[name] + (large - small) / median(rates)
+    theirs = found["of these, starts and ends of its two engines"]
+    theirs += large / found["tokens sampled by these eager engines"]
+    return [
+        Row(f"reckoned for {DEFAULT_SAMPLES:,} samples: the stage", [ours], "s"),
+        Row(f"reckoned for {DEFAULT_SAMPLES:,} samples: an engine for each phase / it", [theirs / ours], "x",
+            at_least=4),
+    ]
