@@ -4,11 +4,14 @@
 7 training diverged, 8 not enough memory, 74 I/O error, 75 try again, 130/143 interrupted. A launcher retries 75 only.
 """
 
+import atexit
+import contextlib
 import errno
 import os
 import shutil
 import signal
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -91,7 +94,7 @@ def stage_main(main: Callable[[list[str]], None]) -> NoReturn:
         _exit(74, describe_os_error(error))
     except MemoryError:
         _exit(8, "This process ran out of memory: lower the shard or batch size, or use a smaller model.")
-    sys.exit(0)
+    _end(0)
 
 
 def describe_os_error(error: OSError) -> str:
@@ -113,5 +116,17 @@ def _interrupt(signum: int, frame: FrameType | None) -> None:
 
 def _exit(code: int, message: str) -> NoReturn:
     print(f"error: {message}", file=sys.stderr, flush=True)
-    sys.stdout.flush()
-    sys.exit(code)
+    _end(code)
+
+
+def _end(code: int) -> NoReturn:
+    """End the process without taking the interpreter apart: threads of Arrow can abort that (docs/decisions.md), and a
+    stage that had done its work would seem to have crashed. Exit handlers, an experiment tracker's say, run first."""
+    try:
+        atexit._run_exitfuncs()
+    except Exception:  # as at an ordinary end: shown, and no reason to end otherwise
+        traceback.print_exc()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(BrokenPipeError):
+            stream.flush()
+    os._exit(code)

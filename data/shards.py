@@ -59,9 +59,9 @@ def read_shard(path: Path, schema: pa.Schema | None = None) -> tuple[pa.Table, d
 def decode_shard(content: bytes, path: Path, schema: pa.Schema | None) -> tuple[pa.Table, dict[str, Any]]:
     """The table and header in a shard's bytes, after the checks of read_shard; `path` is for messages."""
     header = verify_shard(content, path)
-    # not pq.read_table: its dataset threads can outlive it, and abort the interpreter at its exit (docs/decisions.md)
+    # not pq.read_table, and no threads: Arrow's outlive it and can abort the interpreter's exit (docs/decisions.md)
     with pq.ParquetFile(pa.BufferReader(content)) as file:
-        table = file.read().replace_schema_metadata(None)
+        table = file.read(use_threads=False).replace_schema_metadata(None)
     if schema is not None and not table.schema.equals(schema):
         raise corrupt(path, f"its columns are {table.schema.names}, expected {schema.names}")
     return table, header
