@@ -2,9 +2,10 @@
 
     python -m analysis run=demo
 
-Reads runs/demo/iter_*/trajectories/; writes nothing.
+Reads runs/demo/iter_*/trajectories/, and iter_*/rounds/ where there are any; writes nothing.
 """
 
+from analysis import rounds
 from analysis.summary import describe
 from analysis.trajectories import question_counts
 from data.errors import ConfigError, stage_main
@@ -20,6 +21,9 @@ def main(argv: list[str]) -> None:
         raise ConfigError(f"{run.dir} has no scored iteration: run `make iterate RUN={run.name}` first")
     counts = {split: {it.number: question_counts(it, split) for it in iterations} for split in SPLITS}
     print(describe(run.name, counts))
+    for iteration in iterations:
+        if estimates := rounds.curve(iteration, "test", counts["test"][iteration.number]):
+            print(f"M_{iteration.number} on test, corrected again and again: {rounds.describe(estimates)}")
 
 
 if __name__ == "__main__":

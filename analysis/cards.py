@@ -38,6 +38,8 @@ COLUMNS = {
     "answers": "gold aliases, any one of them is right",
     "initial_answer": "y1, as generated",
     "correction": "y2, as generated",
+    "initial_final_answer": "y1's final answer, normalised",
+    "correction_final_answer": "y2's final answer, normalised",
     "initial_reward": "the chosen reward of y1",
     "correction_reward": "the chosen reward of y2",
     "transition": "wrong (i) or right (c) before and after: i->c, c->i, c->c, i->i",
@@ -48,10 +50,10 @@ COLUMNS = {
     "correction_finish_reason": "stop, or length where y2 ran out of tokens",
     "initial_num_tokens": "tokens of y1, its stop token included",
     "correction_num_tokens": "tokens of y2, its stop token included",
-    "prompt": "the chat up to the correction",
-    "completion": "the correction, one assistant turn",
-    "input_ids": "prompt and correction, exactly the tokens that were sampled",
-    "completion_mask": "1 on the correction's tokens, its stop token included; 0 on the prompt",
+    "prompt": "the chat up to what is trained",
+    "completion": "what is trained, one assistant turn",
+    "input_ids": "prompt and completion, exactly the tokens that were sampled",
+    "completion_mask": "1 on the completion's tokens, its stop token included; 0 on the prompt",
 }
 SIZES = {1e3: "n<1K", 1e4: "1K<n<10K", 1e5: "10K<n<100K", 1e6: "100K<n<1M", 1e7: "1M<n<10M", 1e8: "10M<n<100M"}
 
@@ -65,7 +67,7 @@ def main(argv: list[str]) -> None:
         folder = run.iteration(iteration.number)
         cards = {folder.trajectories: trajectories_card(record, results, iteration)}
         cards[folder.sft] = sft_card(record, iteration)
-        if iteration.number:
+        if iteration.number and not record.settings["samples_of"]:  # whose M_n is another run's
             cards[folder.checkpoint] = model_card(record, results, iteration)
         for target, card in cards.items():
             publish(target / CARD, str(card).encode() + b"\n", replace=True)
@@ -91,11 +93,13 @@ def trajectories_card(record: RunRecord, results: Results, iteration: IterationR
 def sft_card(record: RunRecord, iteration: IterationRecord) -> Any:
     """The dataset card of iter_n/sft/."""
     reasons = iteration.metrics["splits"]["train"]["reasons"]
-    kept = ("improving", "kept_correct", "unfiltered", "random")
+    kept = ("improving", "kept_correct", "unfiltered", "random", "initial_correct", "gold")
+    trained = record.settings["strategy"]["trains_on"].replace("_", " ")
+    verb = "would be" if record.settings["samples_of"] else "is"
     return dataset_card(
         record, iteration, "sft", SFT, metrics=None,
         reasons=", ".join(f"{reasons[name]:,} {name}" for name in kept if name in reasons) or "none is",
-        description=f"The corrections that M{iteration.number + 1} is trained on, as chats and as tokens.",
+        description=f"The {trained} that M{iteration.number + 1} {verb} trained on, as chats and as tokens.",
     )  # fmt: skip
 
 

@@ -19,7 +19,21 @@ def describe(run: str, counts: Mapping[str, Mapping[int, QuestionCounts]]) -> st
     for split, by_iteration in counts.items():
         for number, of_iteration in by_iteration.items():
             lines.append(row(split, number, estimate_figures(of_iteration, FIGURES)))
-    return "\n".join(lines + claims(counts))
+    return "\n".join(lines + unseen(counts) + claims(counts))
+
+
+def unseen(counts: Mapping[str, Mapping[int, QuestionCounts]]) -> list[str]:
+    """The held-out splits again, without the questions that train has too, or nearly; [] where there are none."""
+    lines = []
+    for split, by_iteration in counts.items():
+        rest = {number: of_iteration.without("overlap") for number, of_iteration in by_iteration.items()}
+        rest = {number: of_iteration for number, of_iteration in rest.items() if of_iteration is not None}
+        for number, of_iteration in rest.items():
+            if number == min(rest):
+                sizes = f"{len(of_iteration.question_ids):,} of {len(by_iteration[number].question_ids):,}"
+                lines.append(f"without overlap with train ({sizes} {split} questions)")
+            lines.append(row(split, number, estimate_figures(of_iteration, FIGURES)))
+    return lines
 
 
 def row(split: str, number: int, figures: Mapping[str, Estimate]) -> str:

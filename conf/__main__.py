@@ -1,6 +1,7 @@
 """Compose the configuration of a run, check it, and write it once.
 
     python -m conf run=demo strategy=FIE sampling.num_initial=5     writes runs/demo/config.yaml, or compares with it
+    python -m conf run=other like=demo seed=1                       the settings of demo, but for the seed
 
 The overrides given first are kept with the run, so later commands need only its name. A setting that differs from
 the run's is refused with the difference; those in `_execution.yaml` (workers, batch sizes) may change.
@@ -16,10 +17,10 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from conf.schema import EXECUTION, Config, execution_file, known_keys, nearest, validate
+from conf.schema import EXECUTION, Config, execution_file, known_keys, load, nearest, validate
 from conf.stored import read_settings, require_seal, sealed
 from data.errors import ConfigError, stage_main
-from data.fingerprint import refuse_difference
+from data.fingerprint import flatten, refuse_difference
 from data.publish import publish
 from data.run import Run, locked
 from data.stage import ANOTHER_RUN
@@ -27,30 +28,44 @@ from data.stage import ANOTHER_RUN
 FOLDER = Path(__file__).parent
 # Sections whose keys are a library's own names, or named by the user.
 OPEN = ("engine.args", "engine.throughput", "sampling.args", "training.args", "training.throughput", "peft.args",
-        "data.files", "data.splits")  # fmt: skip
+        "launcher.args", "data.files", "data.splits")  # fmt: skip
 OVERRIDE = re.compile(r"[+~]{0,2}(?!hydra\b)[A-Za-z_][\w./@-]*(=.*)?", re.DOTALL)  # Hydra's own keys do nothing here
 CREDENTIALS = re.compile(
     r"(?i)://[^/\s]*:[^/\s]*@|(^|[._+])(\w+_)?(token|secret|password|api_?key)=.|\b(hf_|sk-)\w{16}"
 )
-
+# What a run that scores another's samples decides for itself.
+SCORING = ("run", "samples_of", "reward.", "filter.", "compat.", "strategy.name", "strategy.filter",
+           "strategy.trains_on")  # fmt: skip
 RESOLVER = re.compile(r"\$\{[^}]*:")  # ${oc.env:NAME}; ${another.setting} stays possible
+
+
+USAGE = "Usage: python -m conf run=<name> [like=<name>] [key=value ...]"
 
 
 def main(argv: list[str]) -> None:
     for argument in argv:
         if not OVERRIDE.fullmatch(argument):
-            raise ConfigError(f"{argument!r} is not a setting. Usage: python -m conf run=<name> [key=value ...]")
-    names = [argument.partition("=")[2] for argument in argv if argument.partition("=")[0].lstrip("+~") == "run"]
-    if len(names) != 1:
-        raise ConfigError("exactly one run=<name> is needed. Usage: python -m conf run=<name> [key=value ...]")
+            raise ConfigError(f"{argument!r} is not a setting. {USAGE}")
+    given = [argument for argument in argv if key_of(argument) not in ("run", "like")]
+    names, likes = ([a.partition("=")[2] for a in argv if key_of(a) == key] for key in ("run", "like"))
+    if len(names) != 1 or len(likes) > 1:
+        raise ConfigError(f"exactly one run=<name> is needed, and at most one like=<name>. {USAGE}")
     run = Run(names[0])
-    given = [argument for argument in argv if not argument.startswith("run=")]
     refuse_credentials(given)
-    with_stored = merge(stored_overrides(run), given)
+    begun_with = stored_overrides(run)
+    for name in likes:
+        begun_with = merge(inherited(Run(name), begun_with + given), begun_with)
+    with_stored = merge(begun_with, given)
     values = composed(run, with_stored)
     config = validate(values)
+    if config.samples_of:
+        refuse_other_samples(config)
     with locked(run):
         write(run, config.model_dump(mode="json"), with_stored)
+
+
+def key_of(override: str) -> str:
+    return override.lstrip("+~").partition("=")[0]
 
 
 def composed(run: Run, overrides: list[str]) -> dict[str, Any]:
@@ -87,6 +102,28 @@ def merge(stored: list[str], given: list[str]) -> list[str]:
     """The overrides a run began with, each replaced by a given one for the same key, then what is new."""
     fresh = {override.partition("=")[0]: override for override in given}
     return [fresh.pop(old.partition("=")[0], old) for old in stored] + list(fresh.values())
+
+
+def inherited(run: Run, given: list[str]) -> list[str]:
+    """The overrides of another run, without those of a section for which a preset is given: they belong to its own."""
+    if not run.config.exists():
+        raise ConfigError(f"like={run.name}: {run.config} is missing; `python -m data.status` lists the runs there are")
+    require_seal(run)
+    presets = set(map(key_of, given))
+    return [override for override in stored_overrides(run) if key_of(override).partition(".")[0] not in presets]
+
+
+def refuse_other_samples(config: Config) -> None:
+    """A run that scores another's samples has them as they were drawn: FingerprintMismatch where it says otherwise."""
+    source = Run(config.samples_of)
+
+    def drawn(settings: Config) -> dict[str, Any]:
+        values = flatten(settings.model_dump(mode="json"))
+        return {key: value for key, value in values.items() if not key.startswith((*EXECUTION, *SCORING))}
+
+    free = "reward, filter, compat and strategy.filter"
+    advice = f"A run with samples_of={source.name} may differ from it in {free}, in nothing that decides samples."
+    refuse_difference(str(source.dir), drawn(load(source)), drawn(config), advice)
 
 
 def stored_overrides(run: Run) -> list[str]:

@@ -133,8 +133,9 @@ class Sampling(Section):
 class Strategy(Section):
     name: str
     initialization: Literal["evolving", "fixed"]
-    filter: Literal["improving", "non_decreasing", "equal_only", "none", "random_matched"]
+    filter: Literal["improving", "non_decreasing", "equal_only", "none", "random_matched", "correct"]
     fine_tuning: Literal["evolving", "fixed"]
+    trains_on: Literal["corrections", "initial_answers", "gold_answers"]
 
 
 class Reward(Section):
@@ -157,10 +158,13 @@ class Compat(Section):
     cross_pairing: bool
     equal_only_filter: bool
     whole_text_score: bool
+    separate_training_prompt: bool
 
 
 class Eval(Section):
     num_samples: int = Field(ge=1, le=1000)
+    rounds: int = Field(ge=1, le=99)
+    greedy: bool
     initialization: Literal["strategy", "evolving"]
 
 
@@ -187,7 +191,9 @@ class Peft(Section):
 
 
 class Launcher(Section):
-    kind: Literal["local"]
+    kind: Literal["local", "slurm", "ray"]
+    cluster: str | None
+    args: dict[str, Any]
     workers: int = Field(ge=0, le=4096)
     shard_questions: int = Field(ge=1, le=1_000_000)
     max_restarts: int = Field(ge=0, le=1000)
@@ -199,11 +205,13 @@ class Prompt(Section):
     name: str
     initial: list[Message] = Field(min_length=1)
     correction: list[Message] = Field(min_length=1)
+    training: list[Message] = Field(min_length=1)  # for compat.separate_training_prompt alone
     answer_marker: str | None
 
 
 class Config(Section):
     run: str
+    samples_of: str | None  # a run whose samples are scored anew; none are made
     seed: int = Field(ge=0, lt=2**31)
     device: Literal["cpu", "cuda"]
     data: Data
@@ -230,6 +238,8 @@ def validate(values: dict[str, Any]) -> Config:
         config = Config.model_validate(values)
     except ValidationError as error:
         raise ConfigError("the configuration is wrong:\n  " + "\n  ".join(map(_describe, error.errors()))) from None
+    if config.eval.greedy and config.eval.num_samples > 1:
+        raise ConfigError(f"eval.greedy gives one answer, eval.num_samples={config.eval.num_samples}: set it to 1")
     data = config.data.model_dump()
     parts_of(data)
     for name, origins in data["files"].items():
@@ -265,8 +275,9 @@ def execution_file(run: Run) -> Path:
     return run.dir / "_execution.yaml"
 
 
-def load(run: Run) -> Config:
-    """The settings of a run, from its folder."""
+def load(run: Run, rescored: bool = False) -> Config:
+    """The settings of a run, from its folder. ConfigError for a run that scores another's samples, unless `rescored`:
+    only who makes no samples, models or questions can do with one."""
     values, execution = read_settings(run.config), read_settings(execution_file(run))
     require_seal(run)
     del values["overrides"], values["digest"]
@@ -278,4 +289,10 @@ def load(run: Run) -> Config:
         if not isinstance(source, dict) or leaf not in source:
             raise ConfigError(f"{execution_file(run)} lacks {key}: `python -m conf run={run.name}` writes it anew")
         target[leaf] = source[leaf]
-    return validate(values)
+    config = validate(values)
+    if config.samples_of and not rescored:
+        raise ConfigError(
+            f"{run.dir} scores the samples of {config.samples_of} and has none of its own: "
+            f"`make rescore FROM={config.samples_of} RUN={run.name}` is all that can be done with it"
+        )
+    return config

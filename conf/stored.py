@@ -26,6 +26,12 @@ def read_settings(path: Path) -> dict[str, Any]:
     return values
 
 
+def samples_run(run: Run) -> Run:
+    """The run whose questions, models and samples `run` has: its own, or those of the run that it scores anew."""
+    name = read_settings(run.config).get("samples_of")
+    return Run(name, run.root) if isinstance(name, str) else run
+
+
 def sealed(text: bytes) -> bytes:
     """`text` with its sha256 as a last line: config.yaml is written once, and every bit of it counts."""
     return text + f"digest: {digest_bytes(text)}\n".encode()

@@ -24,6 +24,7 @@ KINDS = ("exact", "normalised", "near_duplicate", "shared_answer")
 NGRAM = 4
 JACCARD = 0.7
 OVERLAP = "_overlap.json"
+FLAGS = {"near_duplicate": "overlap", "shared_answer": "shared_answer"}  # the two that hold the others, in trajectories
 
 
 def compare_splits(splits: Mapping[str, Sequence[Question]]) -> dict[str, Any]:
@@ -69,6 +70,12 @@ def read_overlap(folder: Path, manifest: Manifest) -> dict[str, Any]:
     if digest_bytes(content) != manifest.extra["reports"][OVERLAP]:
         raise corrupt(folder / OVERLAP, "it is not the file that the manifest names")
     return json.loads(content)
+
+
+def shared_with_train(overlap: Mapping[str, Any], split: str) -> dict[str, list[str]]:
+    """{question_id: FLAGS} of a split's questions that have something in common with train; {} for train itself."""
+    found = overlap["flags"].get(f"train/{split}", {})
+    return {key: [flag for kind, flag in FLAGS.items() if kind in kinds] for key, kinds in found.items()}
 
 
 def answer_keys(question: Question) -> list[str]:

@@ -17,11 +17,13 @@ from pathlib import Path
 
 from data.errors import ConfigError, TryAgain
 from data.publish import make_folder
+from data.storage import lacking, require_storage
 
 RUNS = Path("runs")
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 MAX_ITERATION = 99
 NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ELOOP)
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
 
 
 @dataclass(frozen=True)
@@ -43,9 +45,22 @@ class Iteration:
     def corrections(self) -> Path:
         return self.dir / "corrections"
 
+    def corrections_of(self, round: int) -> Path:
+        """Round 1 is corrections/; what evaluation corrects again is corrections_02/, corrections_03/, ..."""
+        return self.corrections if round == 1 else self.dir / f"corrections_{round:02d}"
+
+    @property
+    def further_corrections(self) -> list[Path]:
+        """The folders of rounds 2 and on that are there."""
+        return sorted(self.dir.glob("corrections_[0-9][0-9]"))
+
     @property
     def trajectories(self) -> Path:
         return self.dir / "trajectories"
+
+    @property
+    def rounds(self) -> Path:
+        return self.dir / "rounds"
 
     @property
     def sft(self) -> Path:
@@ -126,7 +141,10 @@ def iteration_number(text: str) -> int:
 
 @contextlib.contextmanager
 def locked(run: Run) -> Iterator[None]:
-    """Hold the run: one command at a time works on it. The kernel lets go when the holder dies, however it dies."""
+    """Hold the run: one command at a time works on it. The kernel lets go when the holder dies, however it dies.
+
+    ConfigError for a folder or a file system that cannot hold a run.
+    """
     try:
         make_folder(run.dir)
         descriptor = os.open(run.dir / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
@@ -143,6 +161,11 @@ def locked(run: Run) -> Iterator[None]:
         except BlockingIOError:
             holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip() or "another process"
             raise TryAgain(f"{run.dir} is held by {holder}; wait for it or stop it, then run this again") from None
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
+            raise lacking(run.dir, f"it has no locks (flock: {error.strerror})") from None
+        require_storage(run.dir)
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
         yield

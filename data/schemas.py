@@ -56,6 +56,8 @@ _TRAJECTORY = (
     ("answers", pa.list_(pa.field("element", pa.string(), False))),
     ("initial_answer", pa.string()),
     ("correction", pa.string()),
+    ("initial_final_answer", pa.string()),  # normalised, "" where there is none: what a majority votes on
+    ("correction_final_answer", pa.string()),
     ("initial_reward", pa.float32()),  # the chosen reward, r(y1)
     ("correction_reward", pa.float32()),  # r(y2)
     ("transition", pa.string()),  # i->c, c->i, c->c, i->i
@@ -75,12 +77,26 @@ def trajectories(rewards: list[str]) -> pa.Schema:
     return _schema(*_TRAJECTORY, *((name, pa.float32()) for name in names))
 
 
+# Corrections of corrections, rounds 2 and on, of evaluation (eval.rounds): one row per text.
+ROUNDS = _schema(
+    ("question_id", pa.string()),
+    ("init_index", pa.int32()),
+    ("corr_index", pa.int32()),
+    ("round", pa.int32()),
+    ("split", pa.string()),
+    ("corrected", pa.string()),  # the text of the round before
+    ("correction", pa.string()),
+    ("reward", pa.float32()),  # the chosen reward
+    ("correct", pa.bool_()),
+    ("num_tokens", pa.int32()),
+)
+
 SFT = _schema(
     ("question_id", pa.string()),
     ("init_index", pa.int32()),
     ("corr_index", pa.int32()),
     ("prompt", MESSAGES),
     ("completion", MESSAGES),
-    ("input_ids", TOKENS),  # prompt_token_ids + token_ids of the correction, as sampled
+    ("input_ids", TOKENS),  # prompt_token_ids + token_ids, as sampled
     ("completion_mask", pa.list_(pa.field("element", pa.int8(), False))),  # 0 on the prompt, 1 on the completion
 )

@@ -10,12 +10,13 @@ hashes what they describe.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from conf.stored import samples_run
 from data.checkpoints import RECORD, read_record
 from data.errors import ConfigError, PipelineError, stage_main
 from data.run import RUN_NAME, RUNS, Run, stage_arguments
 from data.shards import read_manifest
 
-TABLES = ("initial_answers", "corrections", "trajectories", "sft")
+TABLES = ("initial_answers", "corrections", "corrections_[0-9][0-9]", "trajectories", "rounds", "sft")
 
 
 @dataclass(frozen=True)
@@ -40,18 +41,29 @@ def main(argv: list[str]) -> None:
         raise ConfigError(f"{run.dir} is not there: `python -m data.status` lists the runs that are")
     title = ("stage", "state", "rows", "set aside", "digest", "made from")
     print_table([title, *map(part_line, parts(run))])
+    if (source := source_of(run)) != run:
+        print(f"questions, models and samples are those of {source.name}: `python -m data.status run={source.name}`")
 
 
 def parts(run: Run) -> Iterator[Part]:
     """What a run is made of, in the order it is made."""
-    yield table_part(run, "questions")
+    if source_of(run) == run:
+        yield table_part(run, "questions")
     if run.base_model.exists():
         yield model_part(run, "base_model.json")
     for iteration in run.iterations():
         if iteration.checkpoint.exists():
             yield model_part(run, f"{iteration.dir.name}/checkpoint/{RECORD}")
-        tables = [f"{iteration.dir.name}/{name}" for name in TABLES if (iteration.dir / name).exists()]
-        yield from (table_part(run, name) for name in tables)
+        tables = [path for name in TABLES for path in sorted(iteration.dir.glob(name))]
+        yield from (table_part(run, f"{iteration.dir.name}/{path.name}") for path in tables)
+
+
+def source_of(run: Run) -> Run:
+    """The run whose samples it scores; itself where it has its own, or no settings that can be read."""
+    try:
+        return samples_run(run)
+    except PipelineError:
+        return run
 
 
 def table_part(run: Run, name: str) -> Part:
@@ -85,7 +97,7 @@ def run_line(name: str) -> tuple[str, ...]:
             break
         last = part.name
     iterations = run.iterations()
-    sampled = [part for part in found if part.name.endswith(("initial_answers", "corrections"))]
+    sampled = [part for part in found if part.name.partition("/")[2].startswith(("initial_answers", "corrections"))]
     samples, set_aside = sum(part.rows for part in sampled), sum(part.set_aside for part in sampled)
     return name, f"0..{iterations[-1].number}" if iterations else "-", last, f"{samples:,}", f"{set_aside:,}"
 

@@ -2,8 +2,8 @@
 
     python -m data.verify run=demo
 
-Reads runs/demo/ and the folder of M_0; writes nothing and takes no lock. Ends with exit code 5 and names every file
-that is damaged, missing, foreign or in no record.
+Reads runs/demo/, the run whose samples it scores (samples_of) and the folder of M_0; writes nothing and takes no lock.
+Ends with exit code 5 and names every file that is damaged, missing, foreign or in no record.
 """
 
 import os
@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from conf.stored import require_seal
+from conf.stored import require_seal, samples_run
 from data.checkpoints import RECORD, locate, verify_folder
 from data.errors import ConfigError, CorruptArtifact, PipelineError, stage_main
 from data.fingerprint import digest, digest_bytes
@@ -20,7 +20,7 @@ from data.shards import WAY_OUT, Manifest, corrupt, read_bytes, read_manifest, r
 from data.stage import lineage
 
 PLAN = "_plan.json"
-PARTS = ("checkpoint", "initial_answers", "corrections", "trajectories", "sft", "metrics.json")
+PARTS = ("checkpoint", "initial_answers", "corrections", "trajectories", "rounds", "sft", "metrics.json")
 DAMAGED = "damaged"  # the digest of a part that has a fault: what was made from it is not blamed for that
 
 
@@ -44,7 +44,7 @@ class Walk:
     """A way through a run's parts, in the order they were made. digests: of each part that is there, by its path."""
 
     def __init__(self, run: Run) -> None:
-        self.run = run
+        self.run = self.source = run  # source: the run whose questions, models and samples these are
         self.digests: dict[Path, str] = {}
         self.faults: list[str] = []
         self.num_files = self.num_bytes = 0
@@ -52,31 +52,51 @@ class Walk:
     def run_parts(self) -> None:
         """Verify everything; what is wrong is in `faults` then."""
         self.attempt(self.run.config, require_seal, self.run)
-        self.attempt(self.run.questions, self.shards, self.run.questions)
-        if self.run.base_model.exists():
-            self.attempt(self.run.base_model, self.model, 0)
-        for iteration in self.run.iterations():
-            self.iteration_parts(iteration)
+        if not self.faults and samples_run(self.run) != self.run:
+            self.source = samples_run(self.run)
+            self.attempt(self.source.config, require_seal, self.source)
+        self.attempt(self.source.questions, self.shards, self.source.questions)
+        if self.source.base_model.exists():
+            self.attempt(self.source.base_model, self.model, 0)
+        for run in dict.fromkeys((self.source, self.run)):
+            for iteration in run.iterations():
+                if run == self.source:
+                    self.sampled_parts(iteration)
+                self.scored_parts(iteration, self.source.iteration(iteration.number))
 
-    def iteration_parts(self, iteration: Iteration) -> None:
+    def sampled_parts(self, iteration: Iteration) -> None:
+        """M_n and all it generated."""
         number, answers = iteration.number, iteration.initial_answers
         if iteration.checkpoint.exists():
             self.attempt(iteration.checkpoint, self.model, number)
         sampled = {
-            "questions": self.run.questions,
+            "questions": self.source.questions,
             "checkpoint": self.model_path(number),
-            "initial_answers": self.run.iteration(0).initial_answers,  # where they are reused
+            "initial_answers": self.source.iteration(0).initial_answers,  # where they are reused
         }
-        joined = {"questions": self.run.questions, "initial_answers": answers, "corrections": iteration.corrections}
         self.attempt(answers, self.shards, answers, sampled)
-        self.attempt(iteration.corrections, self.shards, iteration.corrections, sampled, {"initial_answers": answers})
+        corrected = answers
+        for corrections in (iteration.corrections, *iteration.further_corrections):
+            self.attempt(corrections, self.shards, corrections, sampled, {corrected.name: corrected})
+            corrected = corrections
+        self.attempt(iteration.dir / PLAN, self.plan, iteration)
+
+    def scored_parts(self, iteration: Iteration, samples: Iteration) -> None:
+        """What filtering made of the samples of an iteration, which may be another run's."""
+        joined = {
+            "questions": self.source.questions,
+            "initial_answers": samples.initial_answers,
+            "corrections": samples.corrections,
+        } | {corrections.name: corrections for corrections in samples.further_corrections}
         self.attempt(iteration.trajectories, self.shards, iteration.trajectories, joined)
+        if iteration.rounds.exists():
+            self.attempt(iteration.rounds, self.shards, iteration.rounds, joined)
         made = {"trajectories": iteration.trajectories, "metrics": iteration.metrics}
         self.attempt(iteration.metrics, self.metrics, iteration)
         self.attempt(iteration.sft, self.shards, iteration.sft, joined, made)
-        self.attempt(iteration.dir / PLAN, self.plan, iteration)
         for entry in iteration.dir.iterdir():
-            if not entry.name.startswith((".", "_")) and entry.name not in PARTS:
+            known = entry.name in PARTS or entry in iteration.further_corrections
+            if not known and not entry.name.startswith((".", "_")):
                 self.faults.append(f"{entry}: no stage made it")
 
     def attempt(self, path: Path, verify: Callable[..., str | None], *arguments: Any) -> None:
@@ -97,18 +117,18 @@ class Walk:
         return content
 
     def model_path(self, number: int) -> Path:
-        return self.run.iteration(number).checkpoint if number else self.run.base_model
+        return self.source.iteration(number).checkpoint if number else self.source.base_model
 
     def model(self, number: int) -> str:
         """M_n: every file of its folder, and what it was trained from."""
-        folder, record = locate(self.run, number)
+        folder, record = locate(self.source, number)
         verify_folder(folder, record)
         self.num_files += len(record.files)
         self.num_bytes += sum(file["bytes"] for file in record.files.values())
         if number:
             base = 0 if record.settings.get("fine_tuning") == "fixed" else number - 1
-            made_from = {"sft": self.run.iteration(number - 1).sft, "checkpoint": self.model_path(base)}
-            self.compare(self.run.iteration(number).checkpoint / RECORD, record.parents, made_from)
+            made_from = {"sft": self.source.iteration(number - 1).sft, "checkpoint": self.model_path(base)}
+            self.compare(self.source.iteration(number).checkpoint / RECORD, record.parents, made_from)
         return record.digest
 
     def shards(

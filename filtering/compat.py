@@ -1,9 +1,15 @@
 """Switches that repeat what the authors' code does and their paper (arXiv 2503.08681) does not say; all off by default.
 
-Filtering has three of them: cross pairing, Non-decreasing as D= alone, and scoring the whole text.
+Cross pairing, Non-decreasing as D= alone, scoring the whole text, and training on another prompt than was answered.
 """
 
+import re
+from collections.abc import Sequence
+
 import numpy as np
+
+PLACEHOLDER = re.compile(r"\{(question|initial_answer)\}")
+Messages = Sequence[dict[str, str]]
 
 
 def cross_pairs(question: np.ndarray, init_index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -31,3 +37,9 @@ def equal_only_filter(name: str) -> str:
 def whole_text_score(reward: str) -> str:
     """The authors score the whole text, where "not Paris" and a list of candidates are right."""
     return "in_accuracy" if reward == "in_accuracy_final" else reward
+
+
+def separate_prompt(messages: Messages, question: str, initial_answer: str) -> list[dict[str, str]]:
+    """The authors train on a prompt without examples, in other words, that has the initial answer in a user's turn."""
+    values = {"question": question, "initial_answer": initial_answer}
+    return [m | {"content": PLACEHOLDER.sub(lambda found: values[found[1]], m["content"])} for m in messages]

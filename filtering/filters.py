@@ -15,27 +15,31 @@ import numpy as np
 
 
 class Reason(IntEnum):
-    """Why a pair is trained on (the first four) or not; its column in trajectories holds the name in lower case."""
+    """Why a pair is trained on (the first six) or not; its column in trajectories holds the name in lower case."""
 
     IMPROVING = 0
     KEPT_CORRECT = 1
     UNFILTERED = 2  # the filter is off
     RANDOM = 3
-    HELD_OUT = 4  # validation and test are never trained on
-    TRUNCATED = 5
-    EMPTY = 6
-    DEGRADED = 7
-    INCORRECT_TWICE = 8
-    NOT_IMPROVING = 9
-    NOT_EQUAL = 10
-    DUPLICATE = 11
-    OVER_QUESTION_CAP = 12
-    BALANCE = 13
-    COPY_CAP = 14
-    NOT_DRAWN = 15
+    INITIAL_CORRECT = 4  # its initial answer is trained, not its correction
+    GOLD = 5  # its question's gold answer is trained
+    HELD_OUT = 6  # validation and test are never trained on
+    TRUNCATED = 7
+    EMPTY = 8
+    REPEATED = 9  # an earlier pair has the same initial answer or gold answer, which is trained once
+    DEGRADED = 10
+    INCORRECT_TWICE = 11
+    NOT_IMPROVING = 12
+    NOT_EQUAL = 13
+    INITIAL_INCORRECT = 14
+    DUPLICATE = 15
+    OVER_QUESTION_CAP = 16
+    BALANCE = 17
+    COPY_CAP = 18
+    NOT_DRAWN = 19
 
 
-LAST_KEPT = Reason.RANDOM
+LAST_KEPT = Reason.GOLD
 ROUNDING = 1e-6  # rewards are float32: 0.6 - 0.5 comes out 2e-8 above 0.1, and is no gain beyond a margin of 0.1
 TRANSITIONS = ("i->c", "c->i", "c->c", "i->i")  # SCoRe's: incorrect or correct, before and after the correction
 
@@ -44,9 +48,10 @@ TRANSITIONS = ("i->c", "c->i", "c->c", "i->i")  # SCoRe's: incorrect or correct,
 class Pairs:
     """Pairs (y1, y2) as columns of shape (n,).
 
-    question, content: int64 keys; rows that share `content` have the same question, prompt and correction text.
+    question, content: int64 keys; rows that share `content` have the same question, prompt and trained text.
     draw: int64, as good as random and unique. initial_reward, correction_reward: float32, r(y1) and r(y2).
-    truncated, empty: of the correction; such rows are never trained on. copy: y2 repeats y1 verbatim.
+    truncated, empty: of the text to be trained, the correction as a rule; repeated: an earlier pair trains the very
+    same; such rows are never trained on. copy: y2, where it is trained, repeats y1 verbatim.
     """
 
     question: np.ndarray
@@ -56,6 +61,7 @@ class Pairs:
     correction_reward: np.ndarray
     truncated: np.ndarray
     empty: np.ndarray
+    repeated: np.ndarray
     copy: np.ndarray
 
 
@@ -89,6 +95,11 @@ def non_decreasing(initial: np.ndarray, correction: np.ndarray, options: Options
     return improving(initial, correction, options) | equal_only(initial, correction, options)
 
 
+def correct(initial: np.ndarray, correction: np.ndarray, options: Options) -> np.ndarray:
+    """Right initial answers, for training on these."""
+    return is_correct(initial, options.threshold)
+
+
 def everything(initial: np.ndarray, correction: np.ndarray, options: Options) -> np.ndarray:
     """No filter: every pair."""
     return np.ones(len(initial), dtype=bool)
@@ -100,19 +111,38 @@ FILTERS: dict[str, Callable[[np.ndarray, np.ndarray, Options], np.ndarray]] = {
     "equal_only": equal_only,
     "none": everything,
     "random_matched": everything,  # of which `select` draws as many as improving keeps
+    "correct": correct,
+    "gold": everything,
+}
+# The filters that fit what is trained, strategy.trains_on and strategy.filter, as names of FILTERS.
+FITTING = {
+    "corrections": {
+        name: name for name in ("improving", "non_decreasing", "equal_only", "none", "random_matched")
+    },
+    "initial_answers": {"correct": "correct", "none": "none"},
+    "gold_answers": {"none": "gold"},
+}
+KEPT_AS = {
+    "none": Reason.UNFILTERED,
+    "random_matched": Reason.RANDOM,
+    "correct": Reason.INITIAL_CORRECT,
+    "gold": Reason.GOLD,
 }
 
 
 def select(pairs: Pairs, name: str, options: Options) -> np.ndarray:
     """The Reason of every pair, int8 of shape (n,), under the filter `name`; kept are those <= LAST_KEPT.
 
-    In this order: unusable corrections, the filter, duplicates, the cap per question (improving pairs stay before
+    In this order: unusable texts, the filter, duplicates, the cap per question (improving pairs stay before
     others under non_decreasing), the balance, the share of copies, and for random_matched the draw.
     """
     reason = classify(pairs, options)
-    chosen = FILTERS[name](*_rewards(pairs), options) & ~(pairs.truncated | pairs.empty)
-    if name in ("none", "random_matched"):
-        reason[chosen] = Reason.UNFILTERED if name == "none" else Reason.RANDOM
+    usable = ~(pairs.truncated | pairs.empty | pairs.repeated)
+    chosen = FILTERS[name](*_rewards(pairs), options) & usable
+    if name in KEPT_AS:
+        reason[chosen] = KEPT_AS[name]
+    if name == "correct":
+        reason[~chosen & usable] = Reason.INITIAL_INCORRECT
     reason[~chosen & (reason == Reason.IMPROVING)] = Reason.NOT_EQUAL
     reason[~chosen & (reason == Reason.KEPT_CORRECT)] = Reason.NOT_IMPROVING
 
@@ -145,6 +175,7 @@ def classify(pairs: Pairs, options: Options) -> np.ndarray:
     cases = {
         Reason.TRUNCATED: pairs.truncated,
         Reason.EMPTY: pairs.empty,
+        Reason.REPEATED: pairs.repeated,
         Reason.IMPROVING: improving(initial, correction, options),
         Reason.KEPT_CORRECT: equal_only(initial, correction, options),
         Reason.DEGRADED: improving(correction, initial, options),

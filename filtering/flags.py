@@ -1,8 +1,9 @@
 """Flags: where In-accuracy deserves a second look. They are reported and never change a score or a selection.
 
 Of a text: `negation` ("not Paris") and `enumeration` ("Paris, London or Rome") where In-accuracy calls the final
-answer right, and `no_final_answer`. Of a question: `gold_in_question` (repeating the question scores) and
-`degenerate_gold` (an alias normalises to nothing).
+answer right, and `no_final_answer`. Of a question: `gold_in_question` (repeating the question scores),
+`degenerate_gold` (an alias normalises to nothing), and what it shares with train (data.overlap): `overlap` (the
+question itself, nearly) and `shared_answer`.
 """
 
 import re

@@ -16,7 +16,7 @@ from filtering.filters import TRANSITIONS
 
 Counts = dict[str, Counter[str]]
 
-GOLD_IN_QUESTION = "gold_in_question"
+APART = ("gold_in_question", "overlap", "shared_answer")  # flags of questions without which accuracy is given too
 
 
 def count(trajectories: pa.Table) -> Counts:
@@ -30,11 +30,11 @@ def count(trajectories: pa.Table) -> Counts:
         initial_truncated=_num_true(pc.equal(trajectories["initial_finish_reason"], "length")),
         correction_truncated=_num_true(pc.equal(trajectories["correction_finish_reason"], "length")),
     )
-    apart = [GOLD_IN_QUESTION in some for some in flags]
+    flagged = list(zip(transitions, flags, strict=True))
     return {
         "rows": rows,
         "transitions": Counter(transitions),
-        "gold_in_question": Counter(t for t, inside in zip(transitions, apart, strict=True) if inside),
+        **{flag: Counter(transition for transition, some in flagged if flag in some) for flag in APART},
         "reasons": Counter(trajectories["reason"].to_pylist()),
         "flags": Counter(flag for some in flags for flag in some),
     }
@@ -58,13 +58,12 @@ def summarize(counts: Counts, rewards: list[dict[str, np.ndarray]]) -> dict[str,
     """A split's entry in metrics.json, from its counts and, per shard, {initial_<reward>, correction_<reward>}."""
     rows, samples = counts["rows"], counts["samples"]
     num_pairs = counts["transitions"].total()
-    outside = counts["transitions"] - counts["gold_in_question"]
     return {
         "num_questions": rows["questions"],
         "num_initial_answers": samples["initial_answers"],
         "num_corrections": samples["corrections"],
         **accuracy(counts["transitions"]),
-        "without_gold_in_question": accuracy(outside),
+        **{f"without_{flag}": accuracy(counts["transitions"] - counts[flag]) for flag in APART},
         "gold_in_question": accuracy(counts["gold_in_question"]),
         "num_copies": rows["copies"],
         "copy_rate": ratio(rows["copies"], num_pairs),

@@ -13,10 +13,11 @@ import pyarrow as pa
 
 from data.errors import BadInput
 from data.publish import publish
-from data.schemas import SFT, SPLITS, trajectories
+from data.schemas import ROUNDS, SFT, SPLITS, trajectories
 from data.shards import corrupt, decode_shard, describe_shard, encode_shard, read_bytes, shard_name
-from filtering import metrics, sft
+from filtering import metrics, rounds, sft
 from filtering.filters import LAST_KEPT, Options, Pairs, Reason, select
+from filtering.gold import gold_completions
 from filtering.join import Joined, crossed
 from filtering.source import Source
 from filtering.trajectories import Questions, Scores, Scoring, pair_columns, score, to_table
@@ -26,13 +27,17 @@ MAX_UNSCORABLE_SHARE = 0.01
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that decides what is kept. compat: the switches that are on, already applied to the other fields."""
+    """Everything that decides what is kept, and as what. filter: a name of FILTERS. compat: the switches that are on,
+    already applied to the other fields. training_prompt: messages that corrections are trained to instead of their own.
+    """
 
     seed: int
     filter: str
+    trains_on: str
     options: Options
     scoring: Scoring
     compat: list[str]
+    training_prompt: list[dict[str, str]] | None = None
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,8 @@ class Tables:
     counts: dict[str, metrics.Counts] = field(default_factory=dict)
     rewards: dict[str, list[dict[str, np.ndarray]]] = field(default_factory=dict)
     quarantined: list[dict[str, Any]] = field(default_factory=list)
+    rounds: dict[str, dict[str, Any]] = field(default_factory=dict)
+    round_counts: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
 
 def joined_shards(source: Source, settings: Settings) -> Iterator[tuple[str, str, Questions, Joined]]:
@@ -74,8 +81,9 @@ def score_shards(source: Source, settings: Settings) -> dict[str, Shard]:
         scores = score(joined, questions, settings.scoring)
         scorable = np.all([np.isfinite(values) for values in scores.of_pairs(joined).values()], axis=0)
         pairs, others = joined.where(scorable), joined.where(~scorable)
-        trained = split == "train"
-        columns = pair_columns(pairs, scores, settings.scoring.chosen, settings.seed) if trained else None
+        columns = None
+        if split == "train":
+            columns = pair_columns(pairs, scores, settings.scoring.chosen, settings.seed, settings.trains_on)
         shards[file] = Shard(scores, scorable, columns, [_unscorable(key) for key in others.pair_ids()])
         num_pairs += len(joined)
     quarantined = [entry for shard in shards.values() for entry in shard.quarantined]
@@ -106,6 +114,7 @@ def write_tables(source: Source, settings: Settings, header: dict[str, Any]) -> 
     shards = score_shards(source, settings)
     reasons = select_pairs(shards, settings)
     with_kept = [file for file in shards if (reasons[file] <= LAST_KEPT).any()]
+    gold = gold_completions(source) if settings.trains_on == "gold_answers" else None
     tables = Tables()
     for split, file, questions, joined in joined_shards(source, settings):
         shard, pairs = shards[file], joined.where(shards[file].scorable)
@@ -116,13 +125,21 @@ def write_tables(source: Source, settings: Settings, header: dict[str, Any]) -> 
         tables.trajectories[file] = publish_shard(path, table, schema, shard_header | {"stage": "trajectories"})
         if file in with_kept:
             path = source.folder.sft / shard_name(split, with_kept.index(file), len(with_kept))
-            table_of_kept = sft.to_table(pairs.where(reasons[file] <= LAST_KEPT))
+            kept = pairs.where(reasons[file] <= LAST_KEPT)
+            golds = [gold(questions[key[0]]["answers"][0]) for key in kept.pair_ids()] if gold else []
+            table_of_kept = sft.to_table(kept, settings.trains_on, golds, settings.training_prompt, questions)
             tables.sft[path.name] = publish_shard(path, table_of_kept, SFT, header | {"split": split, "stage": "sft"})
         tables.quarantined += [entry | {"file": file} for entry in shard.quarantined]
         counts = tables.counts.setdefault(split, {})
         metrics.add(counts, metrics.count(table))
         metrics.add(counts, metrics.count_samples(joined.initial, joined.corrections))
         tables.rewards.setdefault(split, []).append(shard.scores.of_pairs(pairs))
+    for split in SPLITS if source.further_rounds else ():
+        parts = rounds.tables(source, settings.scoring, split, source.questions(split))
+        for file, table in parts.items():
+            shard_header = header | {"split": split, "stage": "rounds"}
+            tables.rounds[file] = publish_shard(source.folder.rounds / file, table, ROUNDS, shard_header)
+        tables.round_counts[split] = rounds.summarize(list(parts.values()))
     return tables
 
 

@@ -18,16 +18,22 @@ from filtering.source import Source
 def is_complete(source: Source, settings: Settings) -> bool:
     """Whether both folders and metrics.json are there and are what these samples and settings give."""
     folder = source.folder
-    manifests = [finished(part, asdict(settings), source.parents) for part in (folder.trajectories, folder.sft)]
+    manifests = [finished(part, asdict(settings), source.parents) for part in parts_of(source)]
     if None in manifests or not folder.metrics.exists():
         return False
-    return digest_file(folder.metrics) == manifests[1].extra["metrics"]
+    return digest_file(folder.metrics) == manifests[-1].extra["metrics"]
+
+
+def parts_of(source: Source) -> list[Path]:
+    """The folders this stage fills, sft/ last: its manifest says that all is done."""
+    folder = source.folder
+    return [folder.trajectories, *([folder.rounds] if source.further_rounds else []), folder.sft]
 
 
 def filter_iteration(source: Source, settings: Settings, iteration: int) -> dict[str, Any]:
     """Make trajectories/, metrics.json and sft/, whose manifest comes last; returns what metrics.json holds."""
     folder, fingerprint, parents = source.folder, asdict(settings), source.parents
-    for part in (folder.trajectories, folder.sft):
+    for part in parts_of(source):
         clear_the_way(part, lineage(fingerprint, parents))
     tables = write_tables(source, settings, {"iteration": iteration, "lineage": lineage(fingerprint, parents)})
 
@@ -44,6 +50,11 @@ def filter_iteration(source: Source, settings: Settings, iteration: int) -> dict
     )  # fmt: skip
     trajectories.write(folder.trajectories)
     refuse_strays(folder.trajectories, set(tables.trajectories))
+
+    if source.further_rounds:
+        rows = num_rows(tables.rounds)
+        Manifest("rounds", iteration, fingerprint, parents, rows, rows, 0, tables.rounds).write(folder.rounds)
+        refuse_strays(folder.rounds, set(tables.rounds))
 
     summary = summarize(settings, iteration, tables) | {"trajectories": trajectories.digest}
     content = json.dumps(summary, indent=1, ensure_ascii=False, allow_nan=False).encode() + b"\n"
@@ -66,6 +77,7 @@ def summarize(settings: Settings, iteration: int, tables: Tables) -> dict[str, A
         "compat": settings.compat,
         "splits": {
             split: metrics.summarize(tables.counts[split], tables.rewards[split])
+            | ({"rounds": counts} if (counts := tables.round_counts.get(split)) else {})
             for split in SPLITS
             if split in tables.counts
         },

@@ -11,11 +11,18 @@ import pyarrow.compute as pc
 from data.fingerprint import sample_seed
 from data.schemas import trajectories as trajectories_schema
 from filtering.filters import LAST_KEPT, TRANSITIONS, Pairs, Reason, transitions
+from filtering.final_answer import final_answer
 from filtering.flags import question_flags, text_flags
 from filtering.join import Joined
+from filtering.normalize import normalize
 from filtering.rewards import REWARDS
 
-Questions = Mapping[str, Mapping[str, Any]]  # question_id -> question, answers
+Questions = Mapping[str, Mapping[str, Any]]  # question_id -> question, answers, shared
+
+
+# How much of (question, initial answer, correction) names the text that is trained.
+DEPTH = {"corrections": 3, "initial_answers": 2, "gold_answers": 1}
+TRAINED = ["text", "finish_reason"]
 
 
 @dataclass(frozen=True)
@@ -55,22 +62,27 @@ def score(joined: Joined, questions: Questions, scoring: Scoring) -> Scores:
     return Scores(*sides)
 
 
-def pair_columns(joined: Joined, scores: Scores, chosen: str, seed: int) -> Pairs:
-    """What the filter sees of each pair: numbers only, 35 bytes."""
-    ids, answers, texts, finish_reasons = (
-        joined.corrections[name].to_pylist() for name in ("question_id", "initial_answer", "text", "finish_reason")
-    )
-    rows = list(zip(joined.prompt_rows.tolist(), joined.correction_rows.tolist(), strict=True))
+def pair_columns(joined: Joined, scores: Scores, chosen: str, seed: int, trains_on: str) -> Pairs:
+    """What the filter sees of each pair: numbers only, 36 bytes."""
+    keys, depth = joined.pair_ids(), DEPTH[trains_on]
+    sides = ((joined.initial, joined.answer_rows), (joined.corrections, joined.correction_rows))
+    answers, corrections = (table.select(TRAINED).take(pa.array(rows)).to_pydict() for table, rows in sides)
+    texts = zip(answers["text"], corrections["text"], strict=True)
+    contents = [(key[0], *of_pair)[:depth] for key, of_pair in zip(keys, texts, strict=True)]
+    # gold answers are whole, and were checked when the questions were read
+    trained = {3: corrections, 2: answers}.get(depth, {"text": ["gold"] * len(keys), "finish_reason": [""] * len(keys)})
+    first = {key[:depth]: row for row, key in reversed(list(enumerate(keys)))}
     rewards = scores.of_pairs(joined)
     return Pairs(
-        question=np.array([sample_seed(ids[row]) for _, row in rows], dtype=np.int64),
-        content=np.array([sample_seed(ids[row], answers[at], texts[row]) for at, row in rows], dtype=np.int64),
-        draw=np.array([sample_seed(seed, "filter", *key) for key in joined.pair_ids()], dtype=np.int64),
+        question=np.array([sample_seed(key[0]) for key in keys], dtype=np.int64),
+        content=np.array([sample_seed(*content) for content in contents], dtype=np.int64),
+        draw=np.array([sample_seed(seed, "filter", *key) for key in keys], dtype=np.int64),
         initial_reward=rewards[f"initial_{chosen}"],
         correction_reward=rewards[f"correction_{chosen}"],
-        truncated=np.array([finish_reasons[row] == "length" for _, row in rows], dtype=bool),
-        empty=np.array([not texts[row].strip() for _, row in rows], dtype=bool),
-        copy=np.array([answers[at] == texts[row] for at, row in rows], dtype=bool),
+        truncated=np.array([reason == "length" for reason in trained["finish_reason"]], dtype=bool),
+        empty=np.array([not text.strip() for text in trained["text"]], dtype=bool),
+        repeated=np.array([first[key[:depth]] != row for row, key in enumerate(keys)], dtype=bool),
+        copy=np.array([len(content) == 3 and content[1] == content[2] for content in contents], dtype=bool),
     )
 
 
@@ -83,6 +95,10 @@ def to_table(
     ids = corrections["question_id"].to_pylist()
     rewards = scores.of_pairs(joined)
     chosen = rewards[f"initial_{scoring.chosen}"], rewards[f"correction_{scoring.chosen}"]
+    final_answers = [
+        [normalize(final_answer(text)) for text in table["text"].to_pylist()]
+        for table in (joined.initial, joined.corrections)
+    ]
     columns = rewards | {
         "question_id": ids,
         "init_index": joined.init_index,
@@ -92,6 +108,8 @@ def to_table(
         "answers": [questions[key]["answers"] for key in ids],
         "initial_answer": answers["text"],
         "correction": corrections["text"],
+        "initial_final_answer": [final_answers[0][row] for row in joined.answer_rows],
+        "correction_final_answer": [final_answers[1][row] for row in joined.correction_rows],
         "initial_reward": chosen[0],
         "correction_reward": chosen[1],
         "transition": [TRANSITIONS[code] for code in transitions(*chosen, scoring.threshold)],
@@ -116,7 +134,10 @@ def pair_flags(joined: Joined, questions: Questions, expects_marker: bool) -> li
             for text, key in zip(table["text"].to_pylist(), table["question_id"].to_pylist(), strict=True)
         ]
     ids = joined.corrections["question_id"].to_pylist()
-    of_question = {key: question_flags(questions[key]["question"], questions[key]["answers"]) for key in set(ids)}
+    of_question = {
+        key: question_flags(questions[key]["question"], questions[key]["answers"]) + questions[key]["shared"]
+        for key in set(ids)
+    }
     return [
         of_question[ids[row]] + of_text["initial"][answer] + of_text["correction"][row]
         for answer, row in zip(joined.answer_rows.tolist(), joined.correction_rows.tolist(), strict=True)

@@ -1,5 +1,6 @@
-"""Baselines at an equal number of generated tokens, as the stage that measures them leaves them."""
+"""The file of baselines at an equal number of generated tokens: analysis.baselines writes it, the report shows it."""
 
+import json
 from typing import Any, NamedTuple
 
 from analysis.statistics import Estimate
@@ -10,23 +11,30 @@ BASELINES = "baselines.json"
 
 
 class Baseline(NamedTuple):
-    """accuracy: of its final answers on test. num_tokens: generated for them. words: what may be said of it against
-    the run."""
+    """A way to answer the test questions. accuracy: of its final answers, None where it cannot be had. words: what may
+    be said of it against the run, or why it cannot be had. inference_tokens: generated per question; training_tokens:
+    generated for its training rows. budget: its tokens as a share of the run's, where the two are meant to be equal."""
 
     name: str
-    accuracy: Estimate
-    num_tokens: int
+    accuracy: Estimate | None
     words: str
+    inference_tokens: float | None = None
+    training_tokens: int | None = None
+    budget: float | None = None
 
 
 def read_baselines(run: Run) -> list[Baseline]:
-    """The rows of runs/<run>/baselines.json; [] where none were measured.
-
-    {"rows": [{"name", "accuracy": {"value", "low", "high", "num_questions"}, "num_tokens", "words"}, ...]}
-    """
+    """The rows of runs/<run>/baselines.json; [] where none were measured."""
     path = run.dir / BASELINES
     return [as_baseline(row) for row in read_object(path)["rows"]] if path.exists() else []
 
 
 def as_baseline(row: dict[str, Any]) -> Baseline:
-    return Baseline(row["name"], Estimate(**row["accuracy"]), row["num_tokens"], row["words"])
+    accuracy = Estimate(**row["accuracy"]) if row["accuracy"] else None
+    return Baseline(**row | {"accuracy": accuracy})
+
+
+def to_json(rows: list[Baseline]) -> bytes:
+    """The content of baselines.json."""
+    plain = [row._asdict() | {"accuracy": row.accuracy and row.accuracy._asdict()} for row in rows]
+    return json.dumps({"rows": plain}, indent=1, ensure_ascii=False, allow_nan=False).encode() + b"\n"

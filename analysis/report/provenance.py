@@ -79,8 +79,10 @@ def quarantined(record: RunRecord) -> list[dict[str, Any]]:
 
 def settings(record: RunRecord) -> dict[str, Any]:
     """The command that makes the same run, and every setting by section."""
-    last = record.iterations[-1].number
-    arguments = f" ARGS={shlex.quote(shlex.join(record.overrides))}" if record.overrides else ""
+    source = record.settings["samples_of"]
+    made_by = f"rescore FROM={source}" if source else f"iterate N={record.iterations[-1].number}"
+    overrides = [override for override in record.overrides if not override.startswith("samples_of=")]
+    arguments = f" ARGS={shlex.quote(shlex.join(overrides))}" if overrides else ""
     groups: list[dict[str, Any]] = []
     loose = {key: value for key, value in record.settings.items() if not isinstance(value, dict)}
     for name, section in {"run": loose, **record.settings}.items():
@@ -88,7 +90,7 @@ def settings(record: RunRecord) -> dict[str, Any]:
             entries = [(key, in_words(value)) for key, value in flatten(section).items()]
             preset = section.get("name", section.get("source", section.get("kind", ""))) if name != "run" else ""
             groups.append({"name": name, "preset": preset, "entries": entries})
-    return {"command": f"make iterate N={last} RUN={record.name}{arguments}", "settings": groups}
+    return {"command": f"make {made_by} RUN={record.name}{arguments}", "settings": groups}
 
 
 def in_words(value: Any) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from analysis.counts import QuestionCounts
 from analysis.trajectories import question_counts
 from conf.schema import load
-from conf.stored import read_settings
+from conf.stored import read_settings, samples_run
 from data.checkpoints import Checkpoint, locate
 from data.errors import ConfigError
 from data.fingerprint import digest_file
@@ -19,7 +19,8 @@ from data.run import MAX_ITERATION, Iteration, Run
 from data.schemas import SPLITS
 from data.shards import Manifest, corrupt, read_bytes, read_manifest, required_manifest
 
-STAGES = ("initial_answers", "corrections", "trajectories", "sft")
+SAMPLED = ("initial_answers", "corrections")  # with samples_of, of the other run
+STAGES = (*SAMPLED, "trajectories", "sft")
 QUARANTINED = "_quarantined.jsonl"
 
 
@@ -54,7 +55,7 @@ class RunRecord:
 
 def read_record(run: Run) -> RunRecord:
     """The record of a run; ConfigError where no iteration is finished, CorruptArtifact for what cannot be trusted."""
-    settings = load(run).model_dump(mode="json")
+    settings, source = load(run, rescored=True).model_dump(mode="json"), samples_run(run)
     finished = finished_iterations(run)
     if not finished:
         raise ConfigError(f"{run.dir} has no scored iteration: run `make iterate RUN={run.name}` first")
@@ -62,9 +63,9 @@ def read_record(run: Run) -> RunRecord:
         name=run.name,
         settings=settings,
         overrides=read_settings(run.config)["overrides"],
-        questions=required_manifest(run.questions, f"python -m data run={run.name}"),
-        iterations=[read_iteration(run, iteration) for iteration in finished],
-        quarantined=dict(read_quarantined(run, finished)),
+        questions=required_manifest(source.questions, f"python -m data run={source.name}"),
+        iterations=[read_iteration(source, iteration) for iteration in finished],
+        quarantined=dict(read_quarantined(source, finished)),
     )
 
 
@@ -75,14 +76,22 @@ def finished_iterations(run: Run) -> list[Iteration]:
     return list(takewhile(lambda iteration: read_manifest(iteration.sft) is not None, numbered))
 
 
-def read_iteration(run: Run, iteration: Iteration) -> IterationRecord:
-    manifests = {stage: required_manifest(iteration.dir / stage, f"make iterate RUN={run.name}") for stage in STAGES}
+def stage_folders(source: Run, iteration: Iteration) -> dict[str, Path]:
+    """Where the tables of an iteration lie; `source` is the run that drew its samples."""
+    samples = source.iteration(iteration.number)
+    return {stage: (samples if stage in SAMPLED else iteration).dir / stage for stage in STAGES}
+
+
+def read_iteration(source: Run, iteration: Iteration) -> IterationRecord:
+    folders = stage_folders(source, iteration)
+    made_by = f"make iterate RUN={source.name}"
+    manifests = {stage: required_manifest(folder, made_by) for stage, folder in folders.items()}
     return IterationRecord(
         number=iteration.number,
         metrics=read_metrics(iteration, manifests),
         counts={split: question_counts(iteration, split) for split in SPLITS},
         manifests=manifests,
-        checkpoint=locate(run, iteration.number)[1],
+        checkpoint=locate(source, iteration.number)[1],
         costs=read_costs(iteration.costs),
     )
 
@@ -114,10 +123,11 @@ def read_costs(folder: Path) -> dict[str, dict[str, Any]]:
     return dict(costs)
 
 
-def read_quarantined(run: Run, iterations: list[Iteration]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+def read_quarantined(source: Run, iterations: list[Iteration]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
     """(folder, rows) wherever a stage has set rows aside."""
-    folders = [iteration.dir / stage for iteration in iterations for stage in STAGES]
-    for folder in (run.questions, *folders):
+    folders = [folder for iteration in iterations for folder in stage_folders(source, iteration).values()]
+    for folder in (source.questions, *folders):
         path = folder / QUARANTINED
         if path.exists() and (lines := read_bytes(path).decode().splitlines()):
-            yield str(folder.relative_to(run.dir)), [json.loads(line) for line in lines]
+            name = "questions" if folder == source.questions else f"{folder.parent.name}/{folder.name}"
+            yield name, [json.loads(line) for line in lines]

@@ -41,7 +41,7 @@ def run_report(run: Run, record: RunRecord, overlay: Overlay | None = None) -> t
     content = render(
         record.name, VIEWS, shown, SCRIPTS, record=record, results=results, svgs=svgs, **context,
         baselines=baselines, overlay=overlay,
-        summary=sections.summary(record), parts=sections.parts(run, record), transitions=TRANSITIONS,
+        summary=sections.summary(record), parts=sections.parts(record), transitions=TRANSITIONS,
         rate_names=sections.RATES, costs=provenance.costs(record), quarantined=provenance.quarantined(record),
         lineage=provenance.lineage(record), warnings=cautions, alerts=sections.alerts(record, cautions), splits=SPLITS,
         numbers=[iteration.number for iteration in record.iterations],

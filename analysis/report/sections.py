@@ -8,8 +8,6 @@ from analysis.report.pairs import Pairs
 from analysis.report.record import RunRecord
 from analysis.statistics import estimate_figures
 from analysis.taxonomy import CATEGORIES
-from data.overlap import read_overlap
-from data.run import Run
 from data.schemas import SPLITS
 
 RATES = (
@@ -24,6 +22,8 @@ KEPT = {
     "kept_correct": "right twice",
     "unfiltered": "the filter is off",
     "random": "drawn at random",
+    "initial_correct": "initial answer right, which is trained",
+    "gold": "the question's gold answer is trained",
 }
 NOT_KEPT = {
     "degraded": "right, then wrong",
@@ -32,11 +32,18 @@ NOT_KEPT = {
     "not_equal": "better, where only right twice counts",
     "truncated": "correction cut off",
     "empty": "correction empty",
+    "initial_incorrect": "initial answer wrong",
+    "repeated": "trained through an earlier pair",
     "duplicate": "duplicate of a kept row",
     "over_question_cap": "over the cap per question",
     "balance": "over the balance of right twice to improving",
     "copy_cap": "over the share of copies",
     "not_drawn": "not drawn",
+}
+WITHOUT = {
+    "overlap": "without overlap with train",
+    "shared_answer": "without a gold answer of train",
+    "gold_in_question": "without the gold answer in the question",
 }
 
 
@@ -45,7 +52,9 @@ def summary(record: RunRecord) -> list[tuple[str, str]]:
     settings, sampling = record.settings, record.settings["sampling"]
     strategy = settings["strategy"]
     words = f"{strategy['initialization']} · {strategy['filter']} · {strategy['fine_tuning']}".replace("_", " ")
+    samples_of = [("samples of", settings["samples_of"])] if settings["samples_of"] else []
     return [
+        *samples_of,
         ("model", settings["model"]["path"] or settings["model"]["name"]),
         ("questions", settings["data"]["source"]),
         ("strategy", f"{strategy['name']} ({words})"),
@@ -62,30 +71,21 @@ def alerts(record: RunRecord, cautions: list[str]) -> list[str]:
     return [*found, *(f"not the paper's text: {name}" for name in on)]
 
 
-def parts(run: Run, record: RunRecord) -> list[dict[str, Any]]:
+def parts(record: RunRecord) -> list[dict[str, Any]]:
     """Test accuracy over all questions and over those that training could not have taught; [] where all are alike."""
-    flags = read_overlap(run.questions, record.questions)["flags"].get("train/test", {})
     test = record.counts["test"]
-    all_ids = test[0].question_ids.tolist()
-    inside = test[0].sums.get("gold_in_question")
-    of_gold = {key for key, count in zip(all_ids, inside, strict=True) if count} if inside is not None else set()
-    without = {
-        "no-overlap": ("without overlap with train", set(all_ids) - flags.keys()),
-        "no-gold": ("without the gold answer in the question", set(all_ids) - of_gold),
-    }
-    chosen = [(key, title, ids) for key, (title, ids) in without.items() if 0 < len(ids) < len(all_ids)]
+    found = {title: {n: counts.without(flag) for n, counts in test.items()} for flag, title in WITHOUT.items()}
+    chosen = {title: by_iteration for title, by_iteration in found.items() if None not in by_iteration.values()}
     if not chosen:
         return []
     return [
         {
-            "id": key,
+            "id": title.replace(" ", "-"),
             "title": title,
-            "num_questions": len(ids),
-            "figures": {
-                n: estimate_figures(counts.restricted_to(sorted(ids)), ["t1", "t2"]) for n, counts in test.items()
-            },
+            "num_questions": len(by_iteration[0].question_ids),
+            "figures": {n: estimate_figures(counts, ["t1", "t2"]) for n, counts in by_iteration.items()},
         }
-        for key, title, ids in [("all", "all", set(all_ids)), *chosen]
+        for title, by_iteration in {"all": test, **chosen}.items()
     ]
 
 

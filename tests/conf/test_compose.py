@@ -133,3 +133,33 @@ def test_a_given_override_replaces_the_stored_one_for_its_key():
 def test_settings_that_no_origin_can_serve_are_refused_before_a_run_exists():
     with pytest.raises(ConfigError, match="allow_unpinned"):
         validate(composed(Run("demo"), ["data=nq_paper"]))
+
+
+def settings_like(workspace, *overrides: str) -> dict:
+    workspace.stage("conf", "run=new", "like=demo", *overrides)
+    return yaml.safe_load((workspace.run("new") / "config.yaml").read_text())
+
+
+def test_a_run_like_another_begins_with_its_settings(workspace):
+    workspace.stage("conf", "run=demo", *workspace.settings, "seed=5", "strategy=FIE", "strategy.filter=none")
+    found = settings_like(workspace, "seed=6", "sampling.num_initial=1")
+    assert (found["seed"], found["strategy"]["filter"], found["strategy"]["name"]) == (6, "none", "FIE")
+    assert (found["sampling"]["num_initial"], found["sampling"]["num_corrections"]) == (1, 3)
+    assert not any(override.startswith("like") for override in found["overrides"])
+    before = (workspace.run("new") / "config.yaml").read_bytes()
+    workspace.stage("conf", "run=new")  # its name is enough, and the whole command changes nothing either
+    assert settings_like(workspace, "seed=6", "sampling.num_initial=1") == yaml.safe_load(before)
+
+
+def test_a_preset_given_anew_leaves_behind_what_was_changed_in_the_others(workspace):
+    workspace.stage("conf", "run=demo", *workspace.settings, "strategy=FIE", "strategy.filter=none")
+    assert settings_like(workspace, "strategy=EIF")["strategy"]["filter"] == "improving"
+    settings_like(workspace)  # what the run began with stays
+
+
+def test_there_has_to_be_a_run_to_be_like(workspace):
+    done = workspace.stage("conf", "run=new", "like=demo", check=False)
+    assert done.returncode == 2
+    assert "runs/demo/config.yaml is missing" in done.stderr
+    assert not workspace.run("new").exists()
+    assert workspace.stage("conf", "run=new", "like=a", "like=b", check=False).returncode == 2

@@ -5,7 +5,7 @@ import pytest
 
 from data.errors import CorruptArtifact
 from data.fingerprint import digest_bytes
-from data.overlap import JACCARD, OVERLAP, compare_splits, find_overlap, ngrams, read_overlap
+from data.overlap import JACCARD, OVERLAP, compare_splits, find_overlap, ngrams, read_overlap, shared_with_train
 from data.questions import Question
 from data.shards import Manifest
 
@@ -55,6 +55,13 @@ def test_every_pair_of_splits_is_compared_and_counted():
     assert overlap["flags"]["validation/test"] == {
         "f": {"exact": "v", "normalised": "v", "near_duplicate": "v"},
     }
+
+
+def test_a_question_is_flagged_for_what_it_shares_with_train_alone():
+    overlap = compare_splits({"train": SEEN, "validation": HELD_OUT[5:], "test": HELD_OUT})
+    found = shared_with_train(overlap, "test")
+    assert found == {key: ["overlap"] for key in "abc"} | {key: ["shared_answer"] for key in "de"}
+    assert shared_with_train(overlap, "train") == {}
 
 
 def jaccard(one: str, other: str) -> float:

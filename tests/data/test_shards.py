@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -45,6 +49,20 @@ def test_a_shard_comes_back_as_it_was_written(table, tmp_path):
     assert back.equals(table)
     assert (header["stage"], header["rows"]) == ("questions", 2)
     assert pq.read_table(tmp_path).equals(table)  # any reader sees the same
+
+
+def test_reading_starts_no_thread_that_could_outlive_the_interpreter(table, tmp_path):
+    path = tmp_path / "train-00000-of-00001.parquet"
+    write_shard(path, table, QUESTIONS, {"stage": "questions"})
+    code = """
+import os, sys
+from pathlib import Path
+from data.shards import read_shard
+before = len(os.listdir("/proc/self/task"))
+read_shard(Path(sys.argv[1]))
+sys.exit(len(os.listdir("/proc/self/task")) - before)
+"""
+    subprocess.run([sys.executable, "-c", code, path], check=True, env=os.environ | {"PYTHONPATH": os.curdir})
 
 
 def test_equal_rows_give_equal_bytes(table):

@@ -1,5 +1,6 @@
 """A run on disk with hand-made samples, as generation leaves it."""
 
+import json
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,9 @@ import pyarrow as pa
 import pytest
 from hypothesis import settings
 
+from data.fingerprint import digest_bytes
+from data.overlap import OVERLAP
+from data.publish import publish
 from data.run import Run
 from data.schemas import CORRECTIONS, INITIAL_ANSWERS, QUESTIONS
 from data.shards import Manifest, read_shard, shard_name, write_shard
@@ -73,9 +77,12 @@ def write_stage(
 
 @pytest.fixture
 def make_run(tmp_path: Path) -> Callable[..., Run]:
-    """make_run({split: questions}, shard_size=...) -> a Run whose iter_00 has been generated."""
+    """make_run({split: questions}, shard_size=..., overlap=...) -> a Run whose iter_00 has been generated. overlap: the
+    flags of _overlap.json, {"train/test": {question_id: {kind: question_id}}}."""
 
-    def make(splits: dict[str, list[Sampled]], shard_size: int = 2, name: str = "demo") -> Run:
+    def make(
+        splits: dict[str, list[Sampled]], shard_size: int = 2, name: str = "demo", overlap: dict[str, Any] | None = None
+    ) -> Run:
         run = Run(name, tmp_path / "runs")
         rows = {
             split: [
@@ -84,7 +91,9 @@ def make_run(tmp_path: Path) -> Callable[..., Run]:
             for split, some in splits.items()
         }
         tables = {split: [pa.Table.from_pylist(some, schema=QUESTIONS)] for split, some in rows.items()}
-        write_stage(run.questions, "questions", tables, QUESTIONS, {})
+        report = json.dumps({"flags": overlap or {}}).encode()
+        publish(run.questions / OVERLAP, report)
+        write_stage(run.questions, "questions", tables, QUESTIONS, {"reports": {OVERLAP: digest_bytes(report)}})
         parts = {
             split: [samples_of(some[start : start + shard_size]) for start in range(0, len(some), shard_size)]
             for split, some in splits.items()

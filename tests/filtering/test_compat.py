@@ -2,14 +2,15 @@
 
 import numpy as np
 
-from filtering.compat import cross_pairs, equal_only_filter, whole_text_score
+from filtering.compat import cross_pairs, equal_only_filter, separate_prompt, whole_text_score
 from filtering.filters import FILTERS, LAST_KEPT, Options, Pairs, Reason, select
 from filtering.rewards import REWARDS
 
 
 def as_pairs(question: np.ndarray, initial_reward: np.ndarray, correction_reward: np.ndarray) -> Pairs:
     rows, never = np.arange(len(question)), np.zeros(len(question), dtype=bool)
-    return Pairs(question, rows, rows, initial_reward, correction_reward, truncated=never, empty=never, copy=never)
+    flags = dict.fromkeys(("truncated", "empty", "repeated", "copy"), never)
+    return Pairs(question, rows, rows, initial_reward, correction_reward, **flags)
 
 
 def num_kept(pairs: Pairs, name: str) -> int:
@@ -43,6 +44,8 @@ def test_equal_only_replaces_non_decreasing_alone():
         "equal_only": "equal_only",
         "none": "none",
         "random_matched": "random_matched",
+        "correct": "correct",
+        "gold": "gold",
     }
 
 
@@ -51,6 +54,14 @@ def test_whole_text_score_replaces_the_final_answer_alone():
     text, golds = ["Paris? No.\nFinal Answer: London"], [["Paris"]]
     assert REWARDS["in_accuracy_final"](text, golds) == [0]
     assert REWARDS[whole_text_score("in_accuracy_final")](text, golds) == [1]
+
+
+def test_the_separate_prompt_is_filled_in_one_pass():
+    messages = [{"role": "system", "content": "{question}"}, {"role": "user", "content": "{initial_answer} {other}"}]
+    assert separate_prompt(messages, "who {initial_answer}", "{question}") == [
+        {"role": "system", "content": "who {initial_answer}"},
+        {"role": "user", "content": "{question} {other}"},
+    ]
 
 
 def test_the_authors_counts_add_up():

@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filtering.filters import FILTERS, LAST_KEPT, TRANSITIONS, Options, Pairs, Reason, select, transitions
+from filtering.filters import FILTERS, FITTING, LAST_KEPT, TRANSITIONS, Options, Pairs, Reason, select, transitions
 
 I, C = 0.0, 1.0  # noqa: E741  incorrect, correct
 
 
-def pairs(initial, correction, question=None, content=None, truncated=(), empty=(), copy=()) -> Pairs:
+def pairs(initial, correction, question=None, content=None, truncated=(), empty=(), repeated=(), copy=()) -> Pairs:
     """Pairs with these rewards; the others are distinct unless given, and row i is drawn i-th."""
     n = len(initial)
     rows = np.arange(n)
@@ -22,6 +22,7 @@ def pairs(initial, correction, question=None, content=None, truncated=(), empty=
         correction_reward=np.array(correction, dtype=np.float32),
         truncated=np.isin(rows, truncated),
         empty=np.isin(rows, empty),
+        repeated=np.isin(rows, repeated),
         copy=np.isin(rows, copy),
     )
 
@@ -42,6 +43,8 @@ EXPECTED = {
     "equal_only": ["not_equal", "degraded", "kept_correct", "incorrect_twice"],
     "none": ["unfiltered"] * 4,
     "random_matched": ["random", "not_drawn", "not_drawn", "not_drawn"],
+    "correct": ["initial_incorrect", "initial_correct", "initial_correct", "initial_incorrect"],
+    "gold": ["gold"] * 4,
 }
 
 
@@ -58,10 +61,14 @@ def test_with_a_binary_reward_every_threshold_is_the_same():
 
 
 @pytest.mark.parametrize("name", FILTERS)
-def test_truncated_and_empty_corrections_are_never_kept(name):
-    some = pairs([I, I, C, I], [C, C, C, C], truncated=[0, 2], empty=[1])
-    assert reasons(some, name)[:3] == ["truncated", "empty", "truncated"]
-    assert kept(some, name) == ([] if name == "equal_only" else [3])
+def test_truncated_empty_and_repeated_texts_are_never_kept(name):
+    some = pairs([I, I, C, C, I], [C, C, C, C, C], truncated=[0, 2], empty=[1], repeated=[3])
+    assert reasons(some, name)[:4] == ["truncated", "empty", "truncated", "repeated"]
+    assert kept(some, name) == ([] if name in ("equal_only", "correct") else [4])
+
+
+def test_every_filter_fits_what_is_trained():
+    assert {rule for fitting in FITTING.values() for rule in fitting.values()} == set(FILTERS)
 
 
 def test_a_margin_makes_small_gains_equal():
@@ -144,6 +151,7 @@ def some_pairs(draw) -> Pairs:
         correction_reward=np.where(copy, initial, rng.choice([0, 0.3, 0.6, 1], n)).astype(np.float32),
         truncated=rng.random(n) < 0.1,
         empty=rng.random(n) < 0.1,
+        repeated=rng.random(n) < 0.1,
         copy=copy,
     )
 
@@ -174,7 +182,7 @@ def test_random_matched_keeps_as_many_as_improving(some, options):
 def test_every_bound_holds(some, options, name):
     rows = kept_rows(some, name, options)
     codes = select(some, name, options)[rows]
-    assert not (some.truncated | some.empty)[rows].any()
+    assert not (some.truncated | some.empty | some.repeated)[rows].any()
     if options.drop_duplicates:
         assert len(set(some.content[rows])) == len(rows)
     if options.max_per_question is not None:

@@ -1,6 +1,7 @@
 """From the run's configuration to the stage's plain settings, and the command as a user runs it."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -28,7 +29,21 @@ def test_each_compat_switch_changes_its_own_setting():
     assert (whole_text.filter, whole_text.scoring.chosen) == (default.filter, "in_accuracy")
     assert set(whole_text.scoring.rewards) == set(default.scoring.rewards)
     crossing = settings("strategy=ENF", "compat.cross_pairing=true")
-    assert (crossing.filter, crossing.scoring, crossing.compat) == (default.filter, default.scoring, ["cross_pairing"])
+    assert crossing == replace(default, compat=["cross_pairing"])
+    separate = settings("strategy=ENF", "compat.separate_training_prompt=true")
+    assert replace(separate, compat=[], training_prompt=None) == default
+    assert "{initial_answer}" in separate.training_prompt[-1]["content"]
+    assert settings("strategy=STAR", "compat.separate_training_prompt=true").training_prompt is None
+    with pytest.raises(ConfigError, match=r"prompt\.training lacks \{initial_answer\}"):
+        settings("compat.separate_training_prompt=true", "prompt.training=[{role:user,content:'{question}'}]")
+
+
+def test_a_filter_that_says_nothing_about_what_is_trained_is_refused():
+    assert (settings("strategy=STAR").filter, settings("strategy=GOLD").filter) == ("correct", "gold")
+    with pytest.raises(ConfigError, match=r"filter=improving does not fit strategy\.trains_on=gold_answers"):
+        settings("strategy=GOLD", "strategy.filter=improving")
+    with pytest.raises(ConfigError, match=r"which takes improving or non_decreasing"):
+        settings("strategy=ENF", "strategy.filter=correct")
 
 
 def test_every_option_of_the_filter_arrives():

@@ -22,6 +22,7 @@ from filtering.trajectories import Scoring
 SETTINGS = Settings(
     seed=0,
     filter="non_decreasing",
+    trains_on="corrections",
     options=Options(),
     scoring=Scoring(["in_accuracy_final", "token_f1"], "in_accuracy_final", 0.5, expects_marker=False),
     compat=[],
@@ -105,6 +106,22 @@ def test_sft_rows_are_exactly_the_sampled_tokens(run):
     assert first["completion_mask"] == [0] * len(prompt) + [1] * len(completion)
 
 
+def test_only_the_separate_prompt_trains_on_other_words_than_were_answered(make_run):
+    ours, theirs = (make_run({"train": TRAIN, "test": HELD_OUT}, name=name) for name in ("ours", "theirs"))
+    filter_iteration(source(ours), SETTINGS, 0)
+    template = [{"role": "user", "content": "{question}? Not {initial_answer}?"}]
+    settings = replace(SETTINGS, compat=["separate_training_prompt"], training_prompt=template)
+    filter_iteration(source(theirs), settings, 0)
+    assert rows(ours) == rows(theirs)
+    for own, other in zip(sft_rows(ours), sft_rows(theirs), strict=True):
+        answer = own["prompt"][0]["content"].rpartition(" ")[2]
+        question = own["prompt"][0]["content"].removesuffix(f" {answer}")
+        assert other["prompt"] == [{"role": "user", "content": f"{question}? Not {answer}?"}]
+        assert other["completion"] == own["completion"]
+        completion = [i for i, m in zip(own["input_ids"], own["completion_mask"], strict=True) if m]
+        assert (other["input_ids"], other["completion_mask"]) == (completion, [1] * len(completion))
+
+
 def test_only_cross_pairing_uses_the_correction_of_another_initial_answer(make_run):
     run = make_run({"train": HELD_OUT}, name="own")
     num = {"train": 1}
@@ -152,6 +169,27 @@ def test_metrics_report_questions_that_hold_their_answer_apart(run):
     assert train["without_gold_in_question"]["t1"] == 2 / 8
     assert train["num_initial_answers"] == 6
     assert train["num_initial_answer_tokens"] == sum(len(a) + 1 for q in TRAIN for a, _ in q[3])
+
+
+def test_metrics_are_given_without_what_train_has_too(make_run):
+    flags = {
+        "t0": {"exact": "q0", "normalised": "q0", "near_duplicate": "q0", "shared_answer": "q0"},
+        "t1": {"near_duplicate": "q1"},
+        "t2": {"shared_answer": "q2"},
+    }
+    answers = enumerate(["Rome", "Rome", "x", "x"])
+    test = [(f"t{i}", f"question {i}", ["Rome"], [(answer, ["Rome"])]) for i, answer in answers]
+    overlap = {"train/test": flags, "validation/test": {"t3": {"exact": "v"}}}
+    run = make_run({"train": TRAIN, "test": test}, overlap=overlap)
+    splits = filter_iteration(source(run), SETTINGS, 0)["splits"]
+    assert {row["question_id"]: row["flags"] for row in rows(run, split="test")} == {
+        "t0": ["overlap", "shared_answer"], "t1": ["overlap"], "t2": ["shared_answer"], "t3": [],
+    }  # fmt: skip
+    found = splits["test"]
+    assert (found["num_pairs"], found["t1"], found["t2"]) == (4, 0.5, 1)
+    assert (found["without_overlap"]["num_pairs"], found["without_overlap"]["t1"]) == (2, 0)
+    assert (found["without_shared_answer"]["num_pairs"], found["without_shared_answer"]["t1"]) == (2, 0.5)
+    assert splits["train"]["without_overlap"]["num_pairs"] == splits["train"]["num_pairs"]
 
 
 def test_the_selection_and_the_numbers_do_not_depend_on_the_shards(make_run):

@@ -96,13 +96,19 @@ def test_rows_set_aside_are_counted_by_reason(copy):
 def test_baselines_are_a_section_where_they_were_measured(copy):
     assert b'id="baselines"' not in run_report(copy, read_record(copy))[0]
     accuracy = {"value": 0.25, "low": 0.1, "high": 0.4, "num_questions": 6}
-    rows = [{"name": "<b>majority of 5</b>", "accuracy": accuracy, "num_tokens": 1234, "words": "no difference shown"}]
+    rows = [
+        {"name": "<b>majority of 5</b>", "accuracy": accuracy, "words": "no difference shown",
+         "inference_tokens": 71.25, "training_tokens": 1234, "budget": 0.9},
+        {"name": "STaR", "accuracy": None, "words": "runs/demo-star is not finished", "inference_tokens": None,
+         "training_tokens": None, "budget": None},
+    ]  # fmt: skip
     (copy.dir / "baselines.json").write_text(json.dumps({"rows": rows}))
     html = run_report(copy, read_record(copy))[0].decode()
     assert 'id="baselines"' in html
     assert "&lt;b&gt;majority of 5&lt;/b&gt;" in html
     assert ">25.0</data>" in html
-    assert ">1,234</data>" in html
+    assert ">1,234</data>" in html and ">71.2<" in html and ">0.90<" in html
+    assert "runs/demo-star is not finished" in html
 
 
 def test_published_curves_are_drawn_behind_the_runs_own(copy, tmp_path):

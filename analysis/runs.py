@@ -1,8 +1,9 @@
-"""The table of a sweep: every finished run at its last iteration, and the means of those that differ in seed alone.
+"""Several runs in one table: each at its last iteration, and the means of those that differ in their seed alone.
 
-    python -m analysis.sweep sweep=grid
+    python -m analysis.runs runs=one,other
+    python -m analysis.runs sweep=grid          the runs of a sweep, and what the start estimate says of its pool
 
-Reads runs/_sweeps/grid/runs/*.json (which runs there are) and their trajectories; writes nothing.
+Reads their trajectories, and runs/_sweeps/grid/runs/*.json; writes nothing.
 """
 
 import json
@@ -19,11 +20,13 @@ from analysis.start import describe as describe_start
 from analysis.start import interval
 from analysis.statistics import Estimate, estimate_figures
 from analysis.trajectories import question_counts
+from conf.stored import read_settings
 from data.errors import ConfigError, stage_main
 from data.fingerprint import digest
 from data.run import RUNS, Run, stage_arguments
 from data.shards import read_bytes, required_manifest
 
+OWN = ("run", "seed", "overrides", "digest")  # of a configuration: what two seeds of one run differ in
 HEADER = "{:<{width}}{:>6}{:>8}{:>6}   {:<22}{:<22}{}"
 
 
@@ -45,25 +48,35 @@ class Row:
 
 
 def main(argv: list[str]) -> None:
-    sweep = stage_arguments(argv, "analysis.sweep", "sweep")["sweep"]
-    results = [json.loads(read_bytes(path)) for path in sorted((RUNS / "_sweeps" / sweep / "runs").glob("*.json"))]
-    rows = [read_row(result) for result in results if result["exit_code"] == 0]
-    if not rows:
-        raise ConfigError(f"sweep={sweep} has no finished run: start it with sweep.py name={sweep}")
-    print("\n".join(table(rows)))
-    for pool in sorted({result["pool"] for result in results if result["exit_code"] == 0}):
+    given = stage_arguments(["runs=", "sweep=", *argv], "analysis.runs", "runs", "sweep")
+    if bool(given["runs"]) == bool(given["sweep"]):
+        raise ConfigError("exactly one of runs=<name>,<name>,... and sweep=<name> is needed")
+    results = finished(given["sweep"]) if given["sweep"] else []
+    names = [result["run"] for result in results] or given["runs"].split(",")
+    print("\n".join(table([read_row(Run(name)) for name in names])))
+    for pool in sorted({result["pool"] for result in results}):
         print(f"\n{describe_start(Run(pool))}")
-    print(f"\nThe same as a page: python -m analysis.report sweep={sweep}", flush=True)
+    print(f"\nThe same as a page: python -m analysis.report {' '.join(argv)}", flush=True)
 
 
-def read_row(result: dict) -> Row:
-    run = Run(result["run"])
+def finished(sweep: str) -> list[dict]:
+    """What sweep.py wrote of the runs that ended well."""
+    paths = sorted((RUNS / "_sweeps" / sweep / "runs").glob("*.json"))
+    results = [result for result in map(json.loads, map(read_bytes, paths)) if result["exit_code"] == 0]
+    if not results:
+        raise ConfigError(f"sweep={sweep} has no finished run: start it with sweep.py name={sweep}")
+    return results
+
+
+def read_row(run: Run) -> Row:
     iterations = finished_iterations(run)
+    if not iterations:
+        raise ConfigError(f"{run.dir} has no scored iteration: run `make iterate RUN={run.name}` first")
     test = [question_counts(iterations[place], "test") for place in (0, -1)]
     held_out = {iteration.number: question_counts(iteration, "validation") for iteration in iterations}
     validation = {number: estimate_figures(counts, ["t2"])["t2"].value for number, counts in held_out.items()}
     kept = sum(required_manifest(iteration.sft, "make iterate").written for iteration in iterations[:-1])
-    settings = [override for override in result["overrides"] if not override.startswith("seed=")]
+    settings = {key: value for key, value in read_settings(run.config).items() if key not in OWN}
     return Row(run.name, kept, *test, best(validation), digest(settings))
 
 

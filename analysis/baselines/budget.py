@@ -1,0 +1,72 @@
+"""How many tokens a run generated, and the settings with which a baseline generates as many."""
+
+import math
+from typing import Any
+
+from analysis.report.record import finished_iterations, read_metrics
+from data.errors import ConfigError
+from data.run import Iteration, Run
+from data.shards import required_manifest
+
+MAX_SAMPLES = 1000
+# Samples of its own, and as few corrections as can be: no baseline uses them.
+ALONE = ["launcher.pool=null", "sampling.num_corrections=1", "eval.rounds=1"]
+
+
+def settings_of(run: Run, baseline: str) -> list[str]:
+    """The overrides with which the run `<run>-<baseline>` differs from `run`; ConfigError where it trained nothing.
+
+    star: as many initial answers as generate the training tokens of all of the run's iterations. m0: as many first
+    answers to the test questions as take the tokens of the run's own pairs on them.
+    """
+    if baseline == "gold":
+        return [*ALONE, "strategy=GOLD", "sampling.num_initial=1"]
+    first, *_, last = iterations = trained_iterations(run)
+    if baseline == "star":
+        train = split_metrics(first, "train")
+        per_sample = train["num_initial_answer_tokens"] / train["num_initial_answers"] * train["num_questions"]
+        num_initial = max(1, round(training_tokens(iterations) / per_sample))
+        return [*ALONE, "strategy=STAR", f"sampling.num_initial={min(num_initial, MAX_SAMPLES)}"]
+    test = split_metrics(first, "test")
+    per_answer = test["num_initial_answer_tokens"] / test["num_initial_answers"] * test["num_questions"]
+    num_samples = math.ceil(inference_tokens(last) / per_answer) + 1  # a little more: it is measured anew
+    return [
+        *ALONE, "data.train=1", "data.validation=1", "sampling.num_initial=1",
+        f"eval.num_samples={min(num_samples, MAX_SAMPLES)}", "eval.greedy=false",
+    ]  # fmt: skip
+
+
+def trained_iterations(run: Run) -> list[Iteration]:
+    """A run's finished iterations, M_0's and at least one that was trained."""
+    iterations = finished_iterations(run)
+    if len(iterations) < 2:
+        raise ConfigError(f"{run.dir} has no trained model to compare: run `make iterate N=1 RUN={run.name}` first")
+    return iterations
+
+
+def training_tokens(iterations: list[Iteration]) -> int:
+    """Tokens generated for the training rows of the last of these iterations; reused initial answers cost none."""
+    total = 0
+    for iteration in iterations[:-1]:
+        train = split_metrics(iteration, "train")
+        reused = required_manifest(iteration.initial_answers, "make iterate").reused
+        total += train["num_correction_tokens"] + (0 if "train" in reused else train["num_initial_answer_tokens"])
+    return total
+
+
+def inference_tokens(iteration: Iteration) -> int:
+    """Tokens of all initial answers and corrections on test."""
+    test = split_metrics(iteration, "test")
+    return test["num_initial_answer_tokens"] + test["num_correction_tokens"]
+
+
+def split_metrics(iteration: Iteration, split: str) -> dict[str, Any]:
+    """A split's entry in metrics.json."""
+    return metrics_of(iteration)["splits"][split]
+
+
+def metrics_of(iteration: Iteration) -> dict[str, Any]:
+    """metrics.json of a finished iteration, verified."""
+    folders = {"trajectories": iteration.trajectories, "sft": iteration.sft}
+    manifests = {stage: required_manifest(folder, "make iterate") for stage, folder in folders.items()}
+    return read_metrics(iteration, manifests)

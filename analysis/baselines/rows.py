@@ -1,0 +1,159 @@
+"""The rows of the table: what each way of answering the test questions scores, takes, and shows against the run."""
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from analysis.baselines import votes
+from analysis.baselines.budget import (
+    inference_tokens,
+    metrics_of,
+    split_metrics,
+    trained_iterations,
+    training_tokens,
+)
+from analysis.comparisons import compare
+from analysis.counts import TRANSITIONS, QuestionCounts
+from analysis.report.baselines import Baseline
+from analysis.report.record import finished_iterations
+from analysis.selection import best
+from analysis.statistics import estimate_figures
+from analysis.trajectories import question_counts
+from conf.schema import load
+from data.checkpoints import locate
+from data.run import Iteration, Run
+
+EQUAL = 0.05  # budgets that differ by more are said to
+MIN_VOTES = 3  # of two answers the first decides
+SIDES = {"t1": ["initial_num_tokens"], "t2": ["initial_num_tokens", "correction_num_tokens"]}
+
+
+class Answers(NamedTuple):
+    """One way to answer every test question: t1 or t2 of these counts."""
+
+    counts: QuestionCounts
+    figure: str
+
+
+def rows(run: Run) -> list[Baseline]:
+    """The table of a run. Answers are compared with those of its last model: one with its correction, the outcome of
+    several with the outcome of its several corrections."""
+    iterations = trained_iterations(run)
+    test = {iteration.number: question_counts(iteration, "test") for iteration in iterations}
+    last = iterations[-1].number
+    chosen = best({it.number: split_metrics(it, "validation")["t2"] for it in iterations})
+    own = Answers(test[last], "t2")
+    spent = {number: training_tokens(iterations[: number + 1]) for number in test}
+
+    def of_run(name: str, number: int, figure: str, trained: int) -> Baseline:
+        return measured(name, Answers(test[number], figure), own, training_tokens=trained)
+
+    voted = decided_corrections(run, iterations[-1])
+    return [
+        of_run("M_0, asked once", 0, "t1", 0),
+        of_run("M_0, asked twice: its correction", 0, "t2", 0),
+        of_run(f"M_{last}, its first answer kept", last, "t1", spent[last]),
+        star(run, own, spent[last]),
+        gold(run, own),
+        of_run(f"STaSC M_{chosen}, best on validation", chosen, "t2", spent[chosen]),
+        of_run(f"STaSC M_{last}, last", last, "t2", spent[last]),
+        corrections_voted(run, iterations[-1], voted, spent[last]),
+        *of_many(run, iterations[-1], own if voted is None else Answers(voted, "t2")),
+    ]
+
+
+def measured(name: str, answers: Answers, own: Answers, training_tokens: int, **tokens: float) -> Baseline:
+    """A row. own: what the answers are compared with. tokens: inference_tokens, of one answer unless given; budget."""
+    accuracy = estimate_figures(answers.counts, [answers.figure])[answers.figure]
+    words = "what the others are compared with"
+    if answers.counts is not own.counts or answers.figure != own.figure:
+        words = compare(own.counts, answers.counts, own.figure, answers.figure).words()
+    budget = tokens.get("budget")
+    if budget is not None and abs(budget - 1) > EQUAL:
+        words += f"; not an equal budget: {budget:.0%} of the run's tokens"
+    inference = tokens.get("inference_tokens") or per_answer(answers)
+    return Baseline(name, accuracy, words, inference, training_tokens, budget)
+
+
+def per_answer(answers: Answers) -> float:
+    """Tokens generated for one answer, the mean over test."""
+    totals = {name: column.sum() for name, column in answers.counts.sums.items()}
+    return float(sum(totals[name] for name in SIDES[answers.figure]) / sum(totals[name] for name in TRANSITIONS))
+
+
+def star(run: Run, own: Answers, spent: int) -> Baseline:
+    """Fine-tuned on its right first answers, from as many tokens as the run's training rows took."""
+    name, made = "STaR: trained on its right first answers", Run(f"{run.name}-star", run.root)
+    found = finished_iterations(made)
+    if why := missing(run, made, found, 2):
+        return Baseline(name, None, why)
+    if locate(made, 1)[1].stands_for is not None:
+        name += " (there was none: M_0)"
+    tokens = split_metrics(found[0], "train")["num_initial_answer_tokens"]
+    answers = Answers(question_counts(found[1], "test"), "t1")
+    return measured(name, answers, own, training_tokens=tokens, budget=tokens / spent)
+
+
+def gold(run: Run, own: Answers) -> Baseline:
+    """Fine-tuned on the gold answers: no token of its training rows is generated."""
+    name, made = "Trained on the gold answers", Run(f"{run.name}-gold", run.root)
+    found = finished_iterations(made)
+    if why := missing(run, made, found, 2):
+        return Baseline(name, None, why)
+    return measured(name, Answers(question_counts(found[1], "test"), "t1"), own, training_tokens=0)
+
+
+def decided_corrections(run: Run, last: Iteration) -> QuestionCounts | None:
+    """The majority of each question's corrections; None where there is one of each."""
+    if load(run).eval.num_samples == 1:
+        return None
+    return votes.decide(votes.read_samples(last, "correction"), votes.majority)
+
+
+def corrections_voted(run: Run, last: Iteration, voted: QuestionCounts | None, spent: int) -> Baseline:
+    """The run's own answers where it may give several."""
+    size = load(run).eval.num_samples
+    name = f"STaSC M_{last.number}, majority of {size} corrections"
+    if voted is None:
+        return Baseline(name, None, "a run with eval.num_samples=1 has one pair for each question: nothing to vote on")
+    tokens = inference_tokens(last) / len(voted.question_ids)
+    own = Answers(voted, "t2")
+    return measured(name, own, own, inference_tokens=tokens, training_tokens=spent)
+
+
+def of_many(run: Run, last: Iteration, own: Answers) -> Iterator[Baseline]:
+    """The majority of k answers of M_0, and any right one of them: k takes the tokens of the run's pairs on test."""
+    names = "M_0, majority of k answers (self-consistency)", "M_0, any of k right (upper bound: needs the gold answer)"
+    made = Run(f"{run.name}-m0", run.root)
+    found = finished_iterations(made)
+    if why := missing(run, made, found, 1):
+        yield from (Baseline(name, None, why) for name in names)
+        return
+    compared_with = "one correction" if load(run).eval.num_samples == 1 else "majority"
+    samples = votes.read_samples(found[0], "initial")
+    available, allowed = sum(map(len, samples.values())) / len(samples), inference_tokens(last)
+    k = min(available, available * allowed / votes.num_tokens(samples))
+    used = votes.first_of(samples, k)
+    tokens = votes.num_tokens(used)
+    cost = {"inference_tokens": tokens / len(used), "training_tokens": 0, "budget": tokens / allowed}
+    for name, choose in zip(names, (votes.majority, votes.any_right), strict=True):
+        name = name.replace("of k", f"of {k:.1f}")
+        if choose is votes.majority and k < MIN_VOTES:
+            pairs = load(run).eval.num_samples
+            affords = f"a run with eval.num_samples={math.ceil(MIN_VOTES * pairs / k)} affords them"
+            yield Baseline(name, None, f"a majority takes {MIN_VOTES} answers: {affords}")
+        else:
+            row = measured(name, Answers(votes.decide(used, choose), "t1"), own, **cost)
+            yield row._replace(words=f"against its {compared_with}: {row.words}")
+
+
+def missing(run: Run, made: Run, found: list[Iteration], num_iterations: int) -> str:
+    """Why a run made for a row is not there or is not like the run; "" where it is."""
+    if len(found) < num_iterations:
+        return f"{made.dir} is not finished: `make baseline-{made.name.rpartition('-')[2]} RUN={run.name}` makes it"
+    if locate(made, 0)[1].digest != locate(run, 0)[1].digest:
+        return f"{made.dir} has another M_0"
+    theirs, ours = (metrics_of(one.iteration(0)) for one in (made, run))
+    if any(theirs[key] != ours[key] for key in ("reward", "threshold")):
+        return f"{made.dir} was scored by another reward"
+    return ""
