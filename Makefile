@@ -9,6 +9,12 @@ N_CORR   ?=
 MODEL    ?=
 DATA     ?=
 ARGS     ?=
+ACCELERATE ?=
+PROCESSES ?=
+TO       ?=
+SWEEP    ?=
+LIKE     ?=
+FROM     ?=
 PYTHON   := .venv/bin/python
 comma    := ,
 
@@ -20,13 +26,16 @@ matches = $(shell printf '%s' '$(subst ','\'',$(1))' | tr '\n' ' ' | grep -Exc '
 ifneq ($(call matches,$(N),[0-9]|[1-9][0-9]),1)
 $(error N=$(N) is not a number of iterations from 0 to 99)
 endif
-ifneq ($(call matches,$(RUN),[A-Za-z0-9][A-Za-z0-9._-]{0$(comma)99}),1)
-$(error RUN=$(RUN) cannot be a run's name: use 1 to 100 of A-Z a-z 0-9 . _ - and begin with a letter or digit)
+define check_name
+ifneq ($$(call matches,$$($(1)),[A-Za-z0-9][A-Za-z0-9._-]{0$$(comma)99}),1)
+$$(error $(1)=$$($(1)) cannot be a run's name: use 1 to 100 of A-Z a-z 0-9 . _ - and begin with a letter or digit)
 endif
+endef
+$(foreach name,RUN $(if $(LIKE),LIKE) $(if $(FROM)$(filter rescore,$(MAKECMDGOALS)),FROM),$(eval $(call check_name,$(name))))
 
-# A new run's device is what the environment was installed for; an old run keeps its own.
-DEVICE = $(if $(wildcard runs/$(RUN)/config.yaml),,device=$$(cat .venv/.accelerator))
-SETTINGS = $(strip $(DEVICE) $(STRATEGY:%=strategy=%) $(N_INIT:%=sampling.num_initial=%) \
+# A new run's device is what the environment was installed for; an old run, and one like it, keeps its own.
+DEVICE = $(if $(LIKE)$(wildcard runs/$(RUN)/config.yaml),,device=$$(cat .venv/.accelerator))
+SETTINGS = $(strip $(DEVICE) $(LIKE:%=like=%) $(STRATEGY:%=strategy=%) $(N_INIT:%=sampling.num_initial=%) \
 	$(N_CORR:%=sampling.num_corrections=%) $(MODEL:%=model=%) $(DATA:%=data=%) $(ARGS))
 
 ##@ The loop
@@ -52,10 +61,14 @@ filter-$(1): generate-$(1)
 	$$(PYTHON) -m filtering run=$$(RUN) iteration=$(1)   # D_$(1)
 endef
 
+# With ACCELERATE, the name of a file in training/accelerate, training runs in PROCESSES of them, one per GPU.
+TRAIN = $(PYTHON)$(if $(ACCELERATE), -m accelerate.commands.launch --config_file training/accelerate/$(ACCELERATE).yaml \
+	--num_processes $(PROCESSES)) -m training
+
 define train_rules
 .PHONY: train-$(1) generate-$(1)
 train-$(1): filter-$(2)
-	$$(PYTHON) -m training run=$$(RUN) iteration=$(1)   # M_$(1) from D_$(2)
+	$$(TRAIN) run=$$(RUN) iteration=$(1)   # M_$(1) from D_$(2)
 generate-$(1): train-$(1)
 	$$(PYTHON) -m generation run=$$(RUN) iteration=$(1)   # y1 ~ M_$(1)(x), y2 ~ M_$(1)(x, y1)
 endef
@@ -63,12 +76,38 @@ endef
 $(foreach n,$(shell seq 0 $(N)),$(eval $(call filter_rules,$(n))))
 $(foreach n,$(shell seq 1 $(N)),$(eval $(call train_rules,$(n),$(shell expr $(n) - 1))))
 
+.PHONY: sweep
+sweep: setup  ## a grid of runs from one pool of samples: ARGS="name=grid sampling.num_initial=1,3 strategy=EIF,FIE"
+	$(PYTHON) sweep.py --multirun $(ARGS)
+
+.PHONY: start
+start: setup  ## can M_0 start, and with which N_INIT and N_CORR? From RUN's samples of M_0, without training
+	$(PYTHON) -m analysis.start run=$(RUN)
+
+# The iterations that FROM has samples of.
+SAMPLED = $(patsubst runs/$(FROM)/iter_%/corrections/_MANIFEST.json,%,$(sort $(wildcard runs/$(FROM)/iter_*/corrections/_MANIFEST.json)))
+
+.PHONY: rescore
+rescore: LIKE = $(FROM)
+rescore: setup  ## score and filter the samples of FROM anew, into RUN, with the reward and filter in ARGS
+	$(PYTHON) -m conf run=$(RUN) $(SETTINGS) samples_of=$(FROM)
+	for n in $(or $(SAMPLED),0); do $(PYTHON) -m filtering run=$(RUN) iteration=$$n || exit; done
+	$(PYTHON) -m analysis run=$(RUN)
+
+BASELINES := m0 star gold
+.PHONY: baselines $(BASELINES:%=baseline-%)
+baselines: $(BASELINES:%=baseline-%)  ## what the tokens of RUN buy without self-correction: makes RUN-m0, RUN-star, RUN-gold
+	$(PYTHON) -m analysis.baselines run=$(RUN)
+$(BASELINES:%=baseline-%): baseline-%: setup
+	settings=$$($(PYTHON) -m analysis.baselines run=$(RUN) settings=$*) && \
+	$(MAKE) iterate N=$(if $(filter m0,$*),0,1) RUN=$(RUN)-$* LIKE=$(RUN) ARGS="$$settings"
+
 ##@ Looking at a run
 named = $(if $(filter command line environment,$(origin RUN)),run=$(RUN))
 
 .PHONY: report
-report: setup  ## runs/<run>/report.html: curves, transitions, costs, every trajectory; one file that opens from disk
-	$(PYTHON) -m analysis.report run=$(RUN)
+report: setup  ## runs/<run>/report.html: curves, transitions, costs, trajectories; one file. SWEEP=<name>: of a sweep
+	$(PYTHON) -m analysis.report $(if $(SWEEP),sweep=$(SWEEP),run=$(RUN))
 
 .PHONY: inspect
 inspect: setup  ## trajectories in the terminal; ARGS="split=test transition=i-c words=..." narrows, format=csv exports
@@ -86,6 +125,10 @@ status: setup  ## the runs there are; with RUN= the stages of one, their rows an
 verify: setup  ## hash a run again and walk its lineage
 	$(PYTHON) -m data.verify run=$(RUN)
 
+.PHONY: publish
+publish: setup  ## copy what RUN has finished to TO=, a URL of fsspec: s3://bucket/folder, hf://datasets/me/demo, file:///mnt
+	$(PYTHON) -m data.push run=$(RUN) to=$(TO)
+
 ##@ Development
 .PHONY: setup
 setup:  ## make .venv from the pinned lock; nothing to do when it is there
@@ -96,6 +139,14 @@ test: setup  ## lint, unit tests, and the loop end to end on a real model
 	.venv/bin/ruff check .
 	$(PYTHON) -m pytest
 
+.PHONY: faults
+faults: setup  ## kill, starve, race and damage every stage, count what came of it, print the table: some 15 minutes
+	$(PYTHON) -m tests.faults
+
+.PHONY: bench
+bench: setup  ## how fast the stages are, beside plain ways to do the same; ARGS="size=gpu generation" narrows: half an hour
+	$(PYTHON) -m tests.bench $(ARGS)
+
 .PHONY: help
 help:  ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' Makefile
@@ -105,6 +156,8 @@ help:  ## this list
 	'  STRATEGY=    EIE EIF ENE ENF FIE FIF FNE FNF: initialisation, filter, fine-tuning' \
 	'  N_INIT=      initial answers per question       N_CORR=      corrections per initial answer' \
 	'  MODEL=       a preset of conf/model             DATA=        a preset of conf/data' \
+	'  LIKE=        a run whose settings the new run begins with   FROM= the run that is scored anew' \
+	'  ACCELERATE=  ddp or fsdp2: training on PROCESSES= GPUs           TO=   where make publish copies a run to' \
 	'  ARGS=        any further settings, e.g. ARGS="sampling.temperature=0.6 data.train=500"' \
 	'  ACCELERATOR= cpu or cuda, instead of what nvidia-smi says' \
 	'' 'Example: make iterate N=3 RUN=webq STRATEGY=ENF DATA=web_questions N_INIT=5'

@@ -33,11 +33,11 @@ from data.fingerprint import digest, flatten
 from data.publish import make_folder, publish
 from data.run import RUNS, Run
 from data.shards import MANIFEST
-from generation.__main__ import visible_gpus
+from generation.launchers import visible_gpus
 
 PRESETS = Path(__file__).parent / "conf" / "sweep"
 OWN = ("name", "iterations", "gpus_per_run", "sweep", "grid.axes", "grid.largest")  # not settings of the runs
-SIZES = ("sampling.num_initial", "sampling.num_corrections", "eval.num_samples")
+SIZES = ("sampling.num_initial", "sampling.num_corrections", "eval.num_samples", "eval.rounds")
 # M_0's samples do not depend on these: runs that differ in them alone share a pool.
 AFTER_M0 = re.compile(r"(strategy|reward|filter|training|peft|compat|eval\.initialization)\b.*")
 SHORT = {"model": "", "data": "", "strategy": "", "sampling.num_initial": "i", "sampling.num_corrections": "c",
@@ -178,7 +178,7 @@ def summarize(sweep: str, runs: dict[str, list[str]]) -> int:
     results = {name: json.loads(path.read_bytes()) if path.exists() else {} for name, path in paths.items()}
     failed = [name for name, result in results.items() if result.get("exit_code") != 0]
     if len(failed) < len(runs):
-        subprocess.run([sys.executable, "-m", "analysis.sweep", f"sweep={sweep}"], check=False)
+        subprocess.run([sys.executable, "-m", "analysis.runs", f"sweep={sweep}"], check=False)
     for name in failed:
         print(f"failed: {name}, {'see ' + results[name]['log'] if results[name] else 'not run'}", file=sys.stderr)
     return 1 if failed else 0

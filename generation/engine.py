@@ -8,11 +8,13 @@ Key = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Request:
-    """One sample to draw. key: unique among the requests in flight; seed: this request's own noise."""
+    """One sample to draw. key: unique among the requests in flight; seed: this request's own noise; greedy: take the
+    likeliest token each time."""
 
     key: Key
     prompt_token_ids: list[int]
     seed: int
+    greedy: bool = False
 
 
 @dataclass(frozen=True)

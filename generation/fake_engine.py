@@ -43,7 +43,8 @@ class FakeEngine:
         return [self._complete(request) for request in sorted(batch, key=lambda r: r.seed)]
 
     def _complete(self, request: Request) -> Completion:
-        noise = hashlib.sha256(repr((request.prompt_token_ids, request.seed)).encode()).digest()
+        seed = 0 if request.greedy else request.seed
+        noise = hashlib.sha256(repr((request.prompt_token_ids, seed)).encode()).digest()
         room = min(1 + noise[0] % 4, self._sampling.max_tokens)
         start = int.from_bytes(noise[1:5], "big") % max(1, len(request.prompt_token_ids) - room)
         stop = self._sampling.stop_token_ids[0]

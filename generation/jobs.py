@@ -33,16 +33,17 @@ class Workplace:
         source = self.run.iteration(0) if shard.split in self.plan.reused else self.folder
         return source.initial_answers / shard.file
 
-    def corrections_path(self, shard: Shard) -> Path:
-        return self.folder.corrections / shard.file
+    def path(self, shard: Shard, round: int) -> Path:
+        """Of a round's corrections; round 0 is the initial answers."""
+        return self.folder.corrections_of(round) / shard.file if round else self.initial_path(shard)
 
     def is_done(self, shard: Shard) -> bool:
-        return self.initial_path(shard).exists() and self.corrections_path(shard).exists()
+        return all(self.path(shard, round).exists() for round in range(shard.num_rounds + 1))
 
-    def planned(self, shard: Shard, header: dict[str, Any]) -> bool:
-        """Whether a shard of initial answers, by its header, is the one to correct; iter_00's manifest names those that
-        are reused."""
-        if shard.split in self.plan.reused:
+    def planned(self, shard: Shard, round: int, header: dict[str, Any]) -> bool:
+        """Whether a shard of a round, by its header, is the one to correct; iter_00's manifest names the initial
+        answers that are reused."""
+        if round == 0 and shard.split in self.plan.reused:
             folder = self.run.iteration(0).initial_answers
             return header["sha256"] == required_manifest(folder, "make iterate").shards[shard.file]["sha256"]
         stated = (header["lineage"], header["split"], header["questions"])
@@ -69,27 +70,24 @@ class Workplace:
 
 
 class Job:
-    """Drafts, pending requests and completions of one shard. `receive` every completion whose key begins with its
-    file name; it is done when its corrections are on disk."""
+    """Drafts, pending requests and completions of one shard, round by round: round 0 draws initial answers, round 1
+    corrects them. `receive` every completion whose key begins with its file name; it is done when its last round is on
+    disk."""
 
     def __init__(self, shard: Shard, workplace: Workplace) -> None:
         self.shard, self.place = shard, workplace
         self.done = False
         self.pending: dict[Key, Draft] = {}
         self._completions: dict[Key, Completion] = {}
-        self._initial: pa.Table | None = None
-        self._initial_sha256 = ""
+        self._corrected_sha256 = ""
         self._drafts = Drafts([], [])
-        if workplace.initial_path(shard).exists():
-            self._begin_corrections()
-        else:
-            self._submit(draft_initial_answers(workplace.prompting, shard, workplace.questions(shard)))
+        self._begin(0)
 
     def receive(self, completion: Completion) -> None:
         del self.pending[completion.key]
         self._completions[completion.key] = completion
         if not self.pending:
-            self._finish_phase()
+            self._finish_round()
 
     def _submit(self, drafts: Drafts) -> None:
         """Hand the drafts to the engine; one it refuses is set aside, the others are not affected."""
@@ -108,30 +106,38 @@ class Job:
             self.pending[draft.request.key] = draft
         self._drafts = Drafts(accepted, quarantined)
         if not accepted:
-            self._finish_phase()
+            self._finish_round()
 
-    def _finish_phase(self) -> None:
-        is_correction = self._initial is not None
-        schema = CORRECTIONS if is_correction else INITIAL_ANSWERS
+    def _begin(self, round: int) -> None:
+        """Draw what the round lacks. It corrects the texts on disk: when two workers made them, the first's."""
+        self._round = round
+        if self.place.path(self.shard, round).exists():
+            self._after(round)
+            return
+        questions = self.place.questions(self.shard)
+        if round == 0:
+            self._submit(draft_initial_answers(self.place.prompting, self.shard, questions))
+            return
+        path = self.place.path(self.shard, round - 1)
+        corrected, header = read_shard(path, CORRECTIONS if round > 1 else INITIAL_ANSWERS)
+        if not self.place.planned(self.shard, round - 1, header):
+            raise corrupt(path, "it belongs to another run, iteration, setting or place")
+        self._corrected_sha256 = header["sha256"]
+        self._submit(draft_corrections(self.place.prompting, self.shard, questions, corrected, round))
+
+    def _finish_round(self) -> None:
+        schema = CORRECTIONS if self._round else INITIAL_ANSWERS
         table = to_table(self._drafts, self._completions, schema, self.place.tokenizer.decode)
         quarantined = self._drafts.quarantined
-        if is_correction:
-            header = self.place.header(
-                "corrections", self.shard, quarantined, initial_answers_sha256=self._initial_sha256
-            )
-            write_shard(self.place.corrections_path(self.shard), table, schema, header)
-            self.done = True
+        if self._round:
+            header = self.place.header("corrections", self.shard, quarantined, corrected_sha256=self._corrected_sha256)
         else:
             header = self.place.header("initial_answers", self.shard, quarantined)
-            write_shard(self.place.initial_path(self.shard), table, schema, header)
-            self._begin_corrections()
+        write_shard(self.place.path(self.shard, self._round), table, schema, header)
+        self._after(self._round)
 
-    def _begin_corrections(self) -> None:
-        """Corrections are made from the initial answers on disk: when two workers made them, from the first's."""
-        path = self.place.initial_path(self.shard)
-        self._initial, header = read_shard(path, INITIAL_ANSWERS)
-        if not self.place.planned(self.shard, header):
-            raise corrupt(path, "it belongs to another run, iteration, setting or place")
-        self._initial_sha256 = header["sha256"]
-        questions = self.place.questions(self.shard)
-        self._submit(draft_corrections(self.place.prompting, self.shard, questions, self._initial))
+    def _after(self, round: int) -> None:
+        if round == self.shard.num_rounds:
+            self.done = True
+        else:
+            self._begin(round + 1)

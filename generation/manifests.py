@@ -15,7 +15,7 @@ from generation.plan import Plan, Shard
 
 
 def write_manifests(run: Run, plan: Plan) -> dict[str, Manifest]:
-    """Verify and sum up both tables of M_n; CorruptArtifact names a shard that is foreign or does not add up."""
+    """Verify and sum up every table of M_n; CorruptArtifact names a shard that is foreign or does not add up."""
     folder = run.iteration(plan.iteration)
     own = tuple(shard for shard in plan.shards if shard.split not in plan.reused)
     initial_rows = {s.file: (s.stop - s.start) * s.num_initial for s in own}
@@ -23,16 +23,20 @@ def write_manifests(run: Run, plan: Plan) -> dict[str, Manifest]:
     reused = _references(run, plan)
     answers = _manifest("initial_answers", folder.initial_answers, plan, initial_rows, headers, shards, reused, {})
 
-    headers, shards = _verified(folder.corrections, plan.shards, plan, CORRECTIONS)
-    parents = answers.shards | (_first(run).shards if reused else {})
-    for file, header in headers.items():
-        if header["initial_answers_sha256"] != parents[file]["sha256"]:
-            raise corrupt(folder.corrections / file, "it corrects other initial answers than those beside it")
-    rows = {s.file: parents[s.file]["rows"] * s.num_corrections for s in plan.shards}
-    corrections = _manifest(
-        "corrections", folder.corrections, plan, rows, headers, shards, {}, {"initial_answers": answers.digest}
-    )
-    return {"initial_answers": answers, "corrections": corrections}
+    manifests = {"initial_answers": answers}
+    before, corrected = folder.initial_answers, answers.shards | (_first(run).shards if reused else {})
+    for round in range(1, plan.num_rounds + 1):
+        table, of_round = folder.corrections_of(round), tuple(s for s in plan.shards if s.num_rounds >= round)
+        headers, shards = _verified(table, of_round, plan, CORRECTIONS)
+        for file, header in headers.items():
+            if header["corrected_sha256"] != corrected[file]["sha256"]:
+                raise corrupt(table / file, "it corrects other answers than those beside it")
+        each = {s.file: s.num_corrections if round == 1 else 1 for s in of_round}
+        rows = {file: corrected[file]["rows"] * number for file, number in each.items()}
+        extra = {before.name: manifests[before.name].digest}
+        manifests[table.name] = _manifest("corrections", table, plan, rows, headers, shards, {}, extra)
+        before, corrected = table, shards
+    return manifests
 
 
 def _verified(folder: Path, shards: tuple[Shard, ...], plan: Plan, schema) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -10,7 +10,7 @@ from conf.schema import Config
 from data.checkpoints import locate
 from data.fingerprint import digest, refuse_difference
 from data.publish import publish
-from data.run import Run
+from data.run import Iteration, Run
 from data.schemas import SPLITS
 from data.shards import corrupt, read_manifest, read_object, required_manifest, shard_name
 from data.stage import ANOTHER_RUN, is_whole, lineage, set_aside
@@ -22,7 +22,8 @@ PLAN = "_plan.json"
 
 @dataclass(frozen=True)
 class Shard:
-    """Questions [start, stop) of a split, in the order of the questions' shards, and their samples per question."""
+    """Questions [start, stop) of a split, in the order of the questions' shards, their samples per question, and how
+    often an answer is corrected, each time the correction before."""
 
     split: str
     index: int
@@ -31,6 +32,7 @@ class Shard:
     stop: int
     num_initial: int
     num_corrections: int
+    num_rounds: int
 
     @property
     def file(self) -> str:
@@ -47,6 +49,10 @@ class Plan:
     parents: dict[str, str]
     reused: tuple[str, ...]
     shards: tuple[Shard, ...]
+
+    @property
+    def num_rounds(self) -> int:
+        return max(shard.num_rounds for shard in self.shards)
 
     @property
     def lineage(self) -> str:
@@ -78,13 +84,13 @@ def make_plan(run: Run, config: Config, iteration: int) -> Plan:
 
 
 def split_shards(split: str, num_questions: int, config: Config) -> list[Shard]:
-    """A split cut into shards of launcher.shard_questions. Held-out answers are corrected once each."""
+    """A split cut into shards of launcher.shard_questions. Held-out answers have one correction, eval.rounds times."""
     size = config.launcher.shard_questions
     starts = range(0, num_questions, size)
     if split == "train":
-        samples = (config.sampling.num_initial, config.sampling.num_corrections)
+        samples = (config.sampling.num_initial, config.sampling.num_corrections, 1)
     else:
-        samples = (config.eval.num_samples, 1)
+        samples = (config.eval.num_samples, 1, config.eval.rounds)
     return [
         Shard(split, index, len(starts), start, min(start + size, num_questions), *samples)
         for index, start in enumerate(starts)
@@ -125,10 +131,9 @@ def settled_plan(folder: Path, plan: Plan) -> Plan:
         refuse_difference(str(folder / PLAN), old.settings, plan.settings, ANOTHER_RUN)
         if old.parents == plan.parents:
             return old
-        for name in ("initial_answers", "corrections"):
-            if (folder / name).exists():
-                moved = set_aside(folder / name)
-                print(f"{folder / name}: its parents were made anew; moved to {moved.name}", flush=True)
+        for table in tables(folder, old):
+            if table.exists():
+                print(f"{table}: its parents were made anew; moved to {set_aside(table).name}", flush=True)
     content = asdict(plan)
     publish(folder / PLAN, json.dumps(content | {"digest": digest(content)}, indent=1).encode(), replace=True)
     return plan
@@ -148,12 +153,18 @@ def read_plan(folder: Path) -> Plan:
         raise corrupt(path, f"it is not a plan ({error})") from error
 
 
+def tables(folder: Path, plan: Plan) -> list[Path]:
+    """The folders that a plan fills in an iteration's folder: initial answers, then a round of corrections each."""
+    iteration = Iteration(plan.iteration, folder)
+    return [iteration.initial_answers, *(iteration.corrections_of(r + 1) for r in range(plan.num_rounds))]
+
+
 def is_complete(folder: Path, plan: Plan) -> bool:
-    """Whether both manifests are there, belong to this plan, and what they name is on disk."""
-    for name in ("initial_answers", "corrections"):
-        manifest = read_manifest(folder / name)
+    """Whether every table's manifest is there, belongs to this plan, and what it names is on disk."""
+    for table in tables(folder, plan):
+        manifest = read_manifest(table)
         if manifest is None or (manifest.settings, manifest.parents) != (plan.settings, plan.parents):
             return False
-        if not is_whole(folder / name, manifest):
+        if not is_whole(table, manifest):
             return False
     return True

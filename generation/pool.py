@@ -27,6 +27,7 @@ SIZES = {
     "sampling.num_initial",
     "sampling.num_corrections",
     "eval.num_samples",
+    "eval.rounds",
     "eval.initialization",
     "initialization",
 }
@@ -55,8 +56,7 @@ def copy_samples(run: Run, plan: Plan, pool: Run) -> int:
     place, copied = Workplace(run, plan), 0
     for shard in plan.shards:
         larger = theirs_by_place.get((shard.file, shard.start, shard.stop))
-        covered = larger and larger.num_initial >= shard.num_initial and larger.num_corrections >= shard.num_corrections
-        if covered and not place.is_done(shard):
+        if larger and covers(larger, shard) and not place.is_done(shard):
             copied += copy_shard(place, shard, pool)
     if copied:
         counts = {"copied_samples": copied, "generated_tokens": 0, "seconds": round(time.monotonic() - started, 3)}
@@ -64,23 +64,28 @@ def copy_samples(run: Run, plan: Plan, pool: Run) -> int:
     return copied
 
 
+def covers(larger: Shard, shard: Shard) -> bool:
+    sizes = ("num_initial", "num_corrections", "num_rounds")
+    return all(getattr(larger, size) >= getattr(shard, size) for size in sizes)
+
+
 def copy_shard(place: Workplace, shard: Shard, pool: Run) -> int:
     """Publish a shard's samples as those of the pool with indices below N_init and N_corr; returns their number."""
-    source = pool.iteration(0)
-    answers, refused = verified(source.initial_answers, shard)
-    answers = answers.filter(pc.less(answers["init_index"], shard.num_initial))
-    header = place.header("initial_answers", shard, within(refused, shard, shard.num_initial))
-    write_shard(place.initial_path(shard), answers, INITIAL_ANSWERS, header)
-    corrected = read_shard(place.initial_path(shard), INITIAL_ANSWERS)[1]["sha256"]
-
-    table, refused = verified(source.corrections, shard)
-    table = table.filter(
-        pc.and_(pc.less(table["init_index"], shard.num_initial), pc.less(table["corr_index"], shard.num_corrections))
-    )
-    refused = within(refused, shard, shard.num_corrections)
-    header = place.header("corrections", shard, refused, initial_answers_sha256=corrected)
-    write_shard(place.corrections_path(shard), table, CORRECTIONS, header)
-    return answers.num_rows + table.num_rows
+    source, copied, more = pool.iteration(0), 0, {}
+    for round in range(shard.num_rounds + 1):
+        table, refused = verified(source.corrections_of(round) if round else source.initial_answers, shard)
+        table = table.filter(pc.less(table["init_index"], shard.num_initial))
+        if round:
+            table = table.filter(pc.less(table["corr_index"], shard.num_corrections))
+        samples = (shard.num_initial, shard.num_corrections, 1)[min(round, 2)]
+        header = place.header(
+            "corrections" if round else "initial_answers", shard, within(refused, shard, samples), **more
+        )
+        schema, path = CORRECTIONS if round else INITIAL_ANSWERS, place.path(shard, round)
+        write_shard(path, table, schema, header)
+        more = {"corrected_sha256": read_shard(path, schema)[1]["sha256"]}
+        copied += table.num_rows
+    return copied
 
 
 def verified(folder: Path, shard: Shard) -> tuple[pa.Table, list[dict[str, Any]]]:

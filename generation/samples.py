@@ -75,25 +75,26 @@ def draft_initial_answers(prompting: Prompting, shard: Shard, questions: list[di
 
 
 def draft_corrections(
-    prompting: Prompting, shard: Shard, questions: list[dict[str, Any]], initial_answers: pa.Table
+    prompting: Prompting, shard: Shard, questions: list[dict[str, Any]], corrected: pa.Table, round: int = 1
 ) -> Drafts:
     """N_corr samples y2_ijk ~ M_{n-1}(x_i, y1_ij) for each initial answer, in its order, so that those with one
-    prompt run together. Gold answers are nowhere in it."""
+    prompt run together; in round r > 1 one sample for each correction of round r - 1. Gold answers are not in it."""
     by_id = {question["question_id"]: question for question in questions}
+    stage = "correction" if round == 1 else f"correction_{round:02d}"
+    given = ["question_id", "init_index"] if round == 1 else ["question_id", "init_index", "corr_index"]
     rows, quarantined = [], []
-    for answer in initial_answers.select(["question_id", "init_index", "text"]).to_pylist():
-        question, j = by_id[answer["question_id"]], answer["init_index"]
-        prompt = correction_messages(prompting.config.prompt, question["question"], answer["text"])
+    for answer in corrected.select([*given, "text"]).to_pylist():
+        question, text = by_id[answer["question_id"]], answer.pop("text")
+        samples = [answer | {"corr_index": k} for k in range(shard.num_corrections)] if round == 1 else [answer]
+        prompt = correction_messages(prompting.config.prompt, question["question"], text)
         try:
             token_ids = prompting.tokenize(prompt)
         except Unusable as error:
-            key = {"question_id": answer["question_id"], "init_index": j}
-            quarantined.append(_set_aside(error, shard.num_corrections, **key))
+            quarantined.append(_set_aside(error, len(samples), **answer))
             continue
-        for k in range(shard.num_corrections):
-            request = _request(prompting, shard, "correction", question, token_ids, j, k)
-            key = {"question_id": answer["question_id"], "init_index": j, "corr_index": k}
-            rows.append(Draft(key | {"initial_answer": answer["text"]}, prompt, request))
+        for key in samples:
+            request = _request(prompting, shard, stage, question, token_ids, key["init_index"], key["corr_index"])
+            rows.append(Draft(key | {"initial_answer": text}, prompt, request))
     return Drafts(rows, quarantined)
 
 
@@ -123,7 +124,8 @@ def _request(
     seed = sample_seed(
         prompting.config.seed, question["source"], question["question_id"], stage, prompting.iteration, *indices
     )
-    return Request((shard.file, question["question_id"], *map(str, indices)), token_ids, seed)
+    greedy = prompting.config.eval.greedy and shard.split != "train"
+    return Request((shard.file, question["question_id"], *map(str, indices)), token_ids, seed, greedy)
 
 
 def _set_aside(error: Unusable, rows: int, **key: Any) -> dict[str, Any]:

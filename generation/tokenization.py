@@ -163,6 +163,8 @@ def _load(model_dir: Path) -> tuple[Any, str]:
     try:
         tokenizer = PreTrainedTokenizerFast.from_pretrained(model_dir, local_files_only=True)
     except Exception as error:  # the library raises bare ones
+        if isinstance(error, OSError) and error.errno is not None:  # the disk is at fault, not the file: exit code 74
+            raise
         raise ConfigError(
             f"{model_dir / 'tokenizer.json'} cannot be read ({type(error).__name__}: {error}): fetch the model anew"
         ) from error

@@ -56,6 +56,7 @@ class TransformersEngine:
                 torch.arange(longest, device=self._device)[None] >= torch.tensor(padding, device=self._device)[:, None]
             )
             mask = mask.long()
+            greedy = torch.tensor([[request.greedy] for request in batch], device=self._device)
             generators = [torch.Generator(self._device).manual_seed(request.seed) for request in batch]
             tokens: list[list[int]] = [[] for _ in batch]
             logprobs = [0.0] * len(batch)
@@ -68,7 +69,8 @@ class TransformersEngine:
                 )
                 cache = output.past_key_values
                 raw = output.logits[:, -1].float()  # (batch, vocabulary)
-                probabilities = self._probabilities(raw)
+                likeliest = torch.nn.functional.one_hot(raw.argmax(-1), raw.shape[-1]).float()
+                probabilities = torch.where(greedy, likeliest, self._probabilities(raw))
                 ids = torch.stack([
                     torch.multinomial(row, 1, generator=generator)
                     for row, generator in zip(probabilities, generators, strict=True)

@@ -11,6 +11,8 @@ from typing import Any
 from data.errors import ConfigError, NotEnoughMemory
 from generation.engine import Completion, Key, Request, RequestRefused, SamplingSettings
 
+GREEDY = {"temperature": 0.0, "top_p": 1.0}
+
 
 class VllmEngine:
     def __init__(
@@ -57,7 +59,7 @@ class VllmEngine:
 
     def submit(self, request: Request) -> None:
         name = str(self._submitted)  # short and unique; vLLM wants a string
-        params = self._params(seed=request.seed, **self._sampling)
+        params = self._params(seed=request.seed, **(self._sampling | GREEDY if request.greedy else self._sampling))
         try:
             self._engine.add_request(name, {"prompt_token_ids": request.prompt_token_ids}, params)
         except ValueError as error:

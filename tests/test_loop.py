@@ -8,6 +8,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from tests.analysis.report.browser import CHROMIUM, MISSING, Browser
+
 ROOT = Path(__file__).parents[1]
 RUN = "test-loop"
 FOLDER = ROOT / "runs" / RUN
@@ -82,6 +84,38 @@ def test_the_checkpoint_names_the_rows_and_the_model_it_is_made_from():
     answers = json.loads((FOLDER / "iter_01" / "initial_answers" / "_MANIFEST.json").read_text())
     assert record["parents"] == {"checkpoint": base["digest"], "sft": rows["digest"]}
     assert answers["parents"]["checkpoint"] == record["digest"] != base["digest"]
+
+
+@pytest.mark.skipif(not CHROMIUM, reason=MISSING)
+def test_its_report_opens_in_a_browser_without_a_network(tmp_path):
+    """What a view lists is what a query over the Parquet files finds; light and dark, on a desk and on a phone."""
+    assert "open it in a browser" in make("report", f"RUN={RUN}")
+    report, browser = FOLDER / "report.html", Browser(tmp_path / "profile")
+    trajectories = f"read_parquet('{FOLDER}/iter_*/trajectories/*.parquet', filename = true)"
+    views = {
+        "": "true",
+        "split=train": "split = 'train'",
+        "split=test&iteration=1": "split = 'test' and filename like '%iter_01%'",
+        "kept=yes": "kept",
+        "transition=i-%3Ei&reason=unfiltered": "transition = 'i->i' and reason = 'unfiltered'",
+    }
+    try:
+        for view, condition in views.items():
+            browser.open(report, f"#trajectories?{view}")
+            browser.wait_for("'ready' in document.documentElement.dataset")
+            found = browser.run("document.getElementById('found').textContent").split()[0].replace(",", "")
+            assert int(found) == duckdb.sql(f"select count(*) from {trajectories} where {condition}").fetchall()[0][0]
+        assert browser.run("document.querySelectorAll('.pair ins, .pair del').length") > 0
+        for width, height in ((1280, 900), (390, 844)):
+            for scheme in ("light", "dark"):
+                browser.screen(width, height, scheme)
+                browser.open(report)
+                assert browser.run("document.documentElement.scrollWidth") <= width
+                browser.screenshot(tmp_path / f"report-{width}-{scheme}.png", whole_page=True)
+        assert browser.complaints() == []
+        assert {url.partition("#")[0] for url in browser.requests()} <= {report.as_uri(), "about:blank"}
+    finally:
+        browser.close()
 
 
 def test_more_iterations_leave_the_earlier_ones_untouched_and_again_does_nothing():

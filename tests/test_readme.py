@@ -27,7 +27,7 @@ def test_every_module_that_is_run_exists():
 
 
 def test_every_preset_exists():
-    for group, preset in re.findall(r"\b(prompt|reward|training|peft|engine|sampling)=([a-z_]+)", README):
+    for group, preset in re.findall(r"\b(prompt|reward|training|peft|engine|sampling)=([a-z0-9_]+)", README):
         assert (ROOT / "conf" / group / f"{preset}.yaml").exists(), f"{group}={preset}"
     for group, line in (("model", "**Models**"), ("data", "**Data**")):
         paragraph = README[README.index(line) :].partition("\n\n")[0]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.analysis.report.browser import CHROMIUM, MISSING, Browser
 from tests.conftest import make_workspace
 
 ROOT = Path(__file__).parents[1]
@@ -91,6 +92,22 @@ def test_a_finished_sweep_changes_nothing_and_says_the_same(swept):
     again = sweep(workspace, *AXES)
     assert {path: path.stat().st_mtime_ns for path in workspace.folder.glob("runs/grid*/iter_00/**/*")} == before
     assert again.stdout.partition("run  ")[2] == first.stdout.partition("run  ")[2]
+
+
+@pytest.mark.skipif(not CHROMIUM, reason=MISSING)
+def test_its_report_opens_with_a_row_for_every_run(swept, tmp_path):
+    workspace, _ = swept
+    workspace.stage("analysis.report", "sweep=grid")
+    browser = Browser(tmp_path / "profile")
+    try:
+        browser.screen(1280, 900, "dark")
+        browser.open(workspace.folder / "runs" / "_comparisons" / "grid.html")
+        names = "[...document.querySelectorAll('.sortable tbody th')].map((cell) => cell.textContent)"
+        assert browser.run(names) == ["grid-i1-c1", "grid-i1-c3", "grid-i2-c1", "grid-i2-c3"]
+        assert browser.complaints() == []
+        browser.screenshot(tmp_path / "sweep.png", whole_page=True)
+    finally:
+        browser.close()
 
 
 def test_a_run_that_fails_is_named_and_stops_no_other(project, tiny_model):

@@ -1,7 +1,9 @@
 """Fine-tune on the rows that iteration n-1 kept and publish M_n: algorithm 1, step 4.
 
     python -m training run=demo iteration=2
-    torchrun --nproc-per-node 2 -m training run=demo iteration=2      same rows, order and batches on two processes
+    accelerate launch --config_file training/accelerate/ddp.yaml --num_processes 2 -m training run=demo iteration=2
+
+The second command trains on the same rows, in the same order and batches, in two processes.
 
 Reads iter_01/sft/ and the checkpoint that the strategy fine-tunes (fixed: M_0, evolving: M_1).
 Writes iter_02/checkpoint/, a complete model folder, and iter_02/_costs/training.json.
@@ -29,6 +31,7 @@ from data.stage import set_aside
 from training.checks import RowCheck
 from training.empty import keep_model_or_stop
 from training.plan import Plan, is_published, make_plan
+from training.separate_prompt import with_prompts
 
 WORLD_SIZE = int(os.environ.get("WORLD_SIZE", "1"))  # processes that torchrun or accelerate launch started
 LEADER = int(os.environ.get("RANK", "0")) == 0  # the one of them that locks, publishes and reports
@@ -74,6 +77,7 @@ def fine_tune(config: Config, plan: Plan, iteration: Iteration) -> None:
     make_folder(work)
     seed = sample_seed(config.seed, "training", iteration.number) % 2**32  # numpy takes no more bits
     ready = work / "checkpoint"
+    os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(iteration.costs / "tensorboard"))
     with os_errors(work):
         trained = train(rows, base, work, settings, config.peft, seed, config.device)
         if not LEADER:
@@ -96,6 +100,8 @@ def read_rows(plan: Plan, check: RowCheck) -> pa.Table:
     """All rows, verified and checked shard by shard; only their keys and tokens stay in memory."""
     tables = []
     for _, table in iter_shards(plan.sft_folder, plan.sft, "train", SFT):
+        if plan.sft.settings.get("training_prompt"):
+            table = with_prompts(table, plan.base_folder)
         check.add(table)
         tables.append(table.drop_columns(["prompt", "completion"]))
     check.refuse(str(plan.sft_folder), plan.make_rows)

@@ -20,6 +20,7 @@ import torch
 from peft import LoraConfig
 from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback
+from transformers.integrations import get_available_reporting_integrations
 from transformers.utils.logging import disable_progress_bar
 from trl import SFTConfig, SFTTrainer
 
@@ -42,7 +43,7 @@ DECIDED = frozenset((
     "max_steps", "gradient_accumulation_steps", "average_tokens_across_devices", "train_sampling_strategy",
     "shuffle_dataset", "completion_only_loss", "assistant_only_loss", "logging_strategy", "logging_steps",
     "logging_first_step", "logging_nan_inf_filter", "disable_tqdm", "save_total_limit", "load_best_model_at_end",
-    "resume_from_checkpoint", "model_init_kwargs", "trust_remote_code", "push_to_hub",
+    "resume_from_checkpoint", "model_init_kwargs", "trust_remote_code", "push_to_hub", "run_name",
 ))
 # fmt: on
 
@@ -169,8 +170,9 @@ def sft_config(training: Training, seed: int, use_cpu: bool, work: Path) -> SFTC
         raise ConfigError(f"training.args: {names} cannot be given, the training stage decides on it; leave it out")
     per_device, accumulation = split_batch(training.batch_size, int(os.environ.get("WORLD_SIZE", 1)), limit)
     try:
-        return SFTConfig(
+        config = SFTConfig(
             output_dir=str(work),
+            run_name=f"{work.parent.parent.name}-{work.parent.name}",  # demo-iter_02, for experiment trackers
             seed=seed,
             use_cpu=use_cpu,
             per_device_train_batch_size=per_device,
@@ -187,6 +189,13 @@ def sft_config(training: Training, seed: int, use_cpu: bool, work: Path) -> SFTC
         )
     except (TypeError, ValueError) as error:
         raise ConfigError(f"training.args: {error}; its names are those of trl.SFTConfig") from None
+    missing = sorted(set(config.report_to) - set(get_available_reporting_integrations()))
+    if missing:
+        raise ConfigError(
+            f"training.throughput.report_to={missing[0]}: its package is not installed; install it into .venv "
+            f"(.venv/bin/python -m pip install {missing[0]}), or give report_to=none"
+        )
+    return config
 
 
 def warn_of_slow_bfloat16(args: SFTConfig) -> None:

@@ -24,6 +24,7 @@ def prompt(**changed: object) -> Prompt:
         "name": "test",
         "initial": [{"role": "user", "content": "Question: {question}"}],
         "correction": [{"role": "user", "content": "{question} is {initial_answer}? Answer again, {question}"}],
+        "training": [{"role": "user", "content": "{question} {initial_answer}"}],
         "answer_marker": None,
     }
     return Prompt.model_validate(values | changed)

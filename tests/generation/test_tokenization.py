@@ -18,6 +18,7 @@ PROMPT = Prompt(
         Message(role="assistant", content="{initial_answer}"),
         Message(role="user", content="Check it."),
     ],
+    training=[Message(role="user", content="{question} {initial_answer}")],
     answer_marker=None,
 )
 # 9 languages x 9 forms x 13 things = 1,053 questions

@@ -47,11 +47,12 @@ def test_the_labels_are_the_sampled_tokens_and_content_writes_no_control_token(f
     tokenizer = ChatTokenizer(request.getfixturevalue(f"{family}_tokenizer"))
     config = validate(composed(Run("demo"), [f"prompt={prompt}", "engine=fake"]))
     prompting = Prompting(config, 0, tokenizer.encode, max_prompt_tokens=4000)
-    shard = Shard("train", 0, 1, 0, len(QUESTIONS), 3, 4)
+    shard = Shard("train", 0, 1, 0, len(QUESTIONS), 3, 4, 1)
     initial = sample(tokenizer, draft_initial_answers(prompting, shard, QUESTIONS), INITIAL_ANSWERS)
     drafts = draft_corrections(prompting, shard, QUESTIONS, initial)
     corrections = sample(tokenizer, drafts, CORRECTIONS)
-    rows = sft_table(join(Path("shard"), initial, corrections, 4, Counter()))
+    joined = join(Path("shard"), initial, corrections, 4, Counter())
+    rows = sft_table(joined, "corrections", [], None, {})
     assert rows.num_rows == len(QUESTIONS) * 3 * 4
 
     ended = [reason == "stop" for reason in corrections["finish_reason"].to_pylist()]

@@ -8,7 +8,7 @@ from generation.transformers_engine import TransformersEngine
 PROMPTS = [[1, 40, 41, 42], [1, 50, 51, 52, 53, 54, 55], [1, 60], [1, 70, 71], [1, 45, 46, 47, 48]]
 
 
-def run(model, temperature=0.7, top_p=1.0, max_num_seqs=8, prompts=PROMPTS, args=None):
+def run(model, temperature=0.7, top_p=1.0, max_num_seqs=8, prompts=PROMPTS, args=None, greedy=()):
     settings = SamplingSettings(temperature, top_p, 12, (2,), {})
     engine = TransformersEngine(
         model,
@@ -18,7 +18,7 @@ def run(model, temperature=0.7, top_p=1.0, max_num_seqs=8, prompts=PROMPTS, args
         "cpu",
     )
     for index, prompt in enumerate(prompts):
-        engine.submit(Request((str(index),), prompt, seed=index + 7))
+        engine.submit(Request((str(index),), prompt, seed=index + 7, greedy=index in greedy))
     completions = {}
     while engine.num_in_flight:
         completions |= {completion.key: completion for completion in engine.step()}
@@ -57,6 +57,13 @@ def test_a_completion_ends_with_a_stop_token_or_at_the_limit(tiny_model):
 def test_a_tiny_top_p_is_greedy(tiny_model):
     greedy, cut = run(tiny_model, temperature=0), run(tiny_model, top_p=1e-6)
     assert {key: c.token_ids for key, c in cut.items()} == {key: c.token_ids for key, c in greedy.items()}
+
+
+def test_a_greedy_request_is_greedy_among_sampled_ones(tiny_model):
+    mixed, sampled, greedy = run(tiny_model, greedy=(1, 3)), run(tiny_model), run(tiny_model, temperature=0)
+    for index in range(len(PROMPTS)):
+        expected = greedy if index in (1, 3) else sampled
+        assert mixed[str(index),].token_ids == expected[str(index),].token_ids
 
 
 def test_an_argument_it_does_not_know_is_refused(tiny_model):

@@ -222,6 +222,19 @@ def test_a_split_without_pairs_is_told_too(make_run, capsys):
     assert "kept none of 0 pairs" in capsys.readouterr().out
 
 
+def test_the_losses_reach_an_experiment_tracker_and_stay_when_the_work_folder_goes(make_run, make_rows, monkeypatch):
+    monkeypatch.delenv("TENSORBOARD_LOGGING_DIR", raising=False)
+    run = make_run("training.throughput.report_to=tensorboard")
+    publish_rows(run, 0, make_rows(8))
+    train(run)
+    (events,) = (run.iteration(1).costs / "tensorboard").rglob("events.out.tfevents.*")
+    assert b"train/loss" in events.read_bytes()
+    other = make_run("training.throughput.report_to=wandb", name="other")
+    publish_rows(other, 0, make_rows(8))
+    with pytest.raises(ConfigError, match="pip install wandb"):
+        train(other)
+
+
 def test_a_model_that_does_not_stop_is_not_published(make_run, make_rows):
     run = make_run(*(f"training.stop_check.{key}" for key in ("num_prompts=4", "max_tokens=4", "min_rate=1")))
     publish_rows(run, 0, make_rows(8))
@@ -350,8 +363,20 @@ def test_sigterm_ends_it_with_143_and_the_next_run_goes_on(make_run, make_rows):
     assert costs["resumed_from_step"] >= 3
 
 
+ACCELERATE = ["accelerate.commands.launch", "--num_processes", "2", "--config_file"]
+LAUNCH_PRESETS = ROOT / "training" / "accelerate"
+
+
 @pytest.mark.slow
-def test_two_processes_train_the_same_rows_to_the_same_losses_and_weights(make_run, make_rows):
+@pytest.mark.parametrize(
+    "launch",
+    [
+        [*ACCELERATE, str(LAUNCH_PRESETS / "ddp.yaml"), "-m", "training"],
+        [*ACCELERATE, str(LAUNCH_PRESETS / "fsdp2.yaml"), str(Path(__file__).parent / "fsdp_on_cpu.py")],
+    ],
+    ids=["ddp", "fsdp2"],
+)
+def test_two_processes_train_the_same_rows_to_the_same_losses_and_weights(make_run, make_rows, launch):
     from safetensors.torch import load_file
 
     rows = make_rows(21)  # the last batch has 5 rows: 3 are filled up
@@ -359,11 +384,11 @@ def test_two_processes_train_the_same_rows_to_the_same_losses_and_weights(make_r
     for run in (alone, shared):
         publish_rows(run, 0, rows)
     train(alone)
-    subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2",
-         "-m", "training", "run=shared", "iteration=1"],
-        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}, check=True,
-    )  # fmt: skip
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", *launch, "run=shared", "iteration=1"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "not sharded" not in done.stderr
     costs = [json.loads((run.iteration(1).costs / "training.json").read_text()) for run in (alone, shared)]
     assert [c["processes"] for c in costs] == [1, 2]
     losses = [[entry["loss"] for entry in c["log"]] for c in costs]

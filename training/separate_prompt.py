@@ -1,0 +1,22 @@
+"""Rows whose prompt was never tokenised, compat.separate_training_prompt: the authors train on other words than were
+answered. The prompt is tokenised here, as they do it: by the chat template, which obeys a control token in a text."""
+
+from pathlib import Path
+
+import pyarrow as pa
+
+from data.schemas import SFT
+
+
+def with_prompts(table: pa.Table, base: Path) -> pa.Table:
+    """SFT rows whose input_ids hold the completion alone, with the prompt's ids before it; only the completion is
+    trained, as in any other row. base: the model folder with the tokenizer."""
+    from transformers import AutoTokenizer  # seconds, and torch
+
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    rows = []
+    for row in table.to_pylist():
+        prompt_ids = tokenizer.apply_chat_template(row["prompt"], add_generation_prompt=True, return_dict=False)
+        masks = [0] * len(prompt_ids) + row["completion_mask"]
+        rows.append(row | {"input_ids": prompt_ids + row["input_ids"], "completion_mask": masks})
+    return pa.Table.from_pylist(rows, schema=SFT)
