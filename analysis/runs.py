@@ -83,14 +83,15 @@ def read_row(run: Run) -> Row:
 def table(rows: Sequence[Row]) -> list[str]:
     """One line per run, then one per group of seeds; p-values are adjusted (Holm) for the number of lines."""
     width = max(len(row.run) for row in rows) + 2
-    lines = [HEADER.format("run", "rows", "copies", "best", "t1 (95 % interval)", "t2 (95 % interval)",
-                           "t2 of M_N against M_0; against its own t1", width=width)]  # fmt: skip
+    titles = ("run", "rows", "copies", "best", "t1 (95 % interval)", "t2 (95 % interval)")
+    lines = [HEADER.format(*titles, "t2 of M_N against M_0; against its own t1; t1 against M_0's", width=width)]
     groups: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         groups[row.same_but_seed].append(row)
     against_base = [compare(row.base, row.last) for row in rows]
     within = [compare(row.last, row.last, "t1", "t2") for row in rows]
-    for row, words in zip(rows, adjusted_words(against_base, within), strict=True):
+    initial = [compare(row.base, row.last, "t1", "t1") for row in rows]
+    for row, words in zip(rows, adjusted_words(against_base, within, initial), strict=True):
         copies = 100 * estimate_figures(row.last, ["copy_rate"])["copy_rate"].value
         t1, t2 = (interval(row.figures[name], 100) for name in ("t1", "t2"))
         at_best = f"M_{row.best}"
@@ -101,7 +102,9 @@ def table(rows: Sequence[Row]) -> list[str]:
         bases, lasts = [[m.base for m in s] for s in seeds.values()], [[m.last for m in s] for s in seeds.values()]
         over_base = [compare_over_seeds(base, last) for base, last in zip(bases, lasts, strict=True)]
         over_t1 = [compare_over_seeds(last, last, "t1", "t2") for last in lasts]
-        for (name, members), last, words in zip(seeds.items(), lasts, adjusted_words(over_base, over_t1), strict=True):
+        over_initial = [compare_over_seeds(base, last, "t1", "t1") for base, last in zip(bases, lasts, strict=True)]
+        worded = adjusted_words(over_base, over_t1, over_initial)
+        for (name, members), last, words in zip(seeds.items(), lasts, worded, strict=True):
             t1, t2 = (interval(estimate_over_seeds(last, figure), 100) for figure in ("t1", "t2"))
             kept = sum(member.num_kept for member in members)
             lines.append(HEADER.format(f"{name} x {len(members)}", kept, "", "", t1, t2, words, width=width))

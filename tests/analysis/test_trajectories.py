@@ -45,6 +45,8 @@ def make_rows(rng: np.random.Generator, split: str, num_questions: int, num_init
         "answers": [["she", "her"]] * num_pairs,
         "initial_answer": initial,
         "correction": correction,
+        "initial_final_answer": initial,
+        "correction_final_answer": correction,
         "transition": np.array(TRANSITIONS)[codes],
         "kept": rng.random(num_pairs) < 0.2,
         "reason": ["improving"] * num_pairs,
