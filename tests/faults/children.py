@@ -1,5 +1,6 @@
 """A stage's command in a forked child: what it imports is there already, so a run costs a tenth of a second."""
 
+import atexit
 import faulthandler
 import os
 import signal
@@ -50,6 +51,7 @@ def start(command: Command, argv: list[str], folder: Path, prepare: Callable[[],
     if pid:
         return Child(pid, output)
     try:
+        atexit._clear()  # a stage runs its exit handlers, and those of this process are not its to run
         os.dup2(output, 1)
         os.dup2(output, 2)
         sys.stdout, sys.stderr = (open(fd, "w", buffering=1, closefd=False) for fd in (1, 2))  # noqa: SIM115
