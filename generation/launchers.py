@@ -23,7 +23,8 @@ def _local(run: Run, config: Config, plan: Plan, progress: Progress) -> None:
     require_storage(run.dir, several_writers=world > 1)
     logs = run.iteration(plan.iteration).costs
     command = worker_command(run, plan.iteration)
-    Supervisor(command, range(world), world, config.launcher.max_restarts, logs, gpus).run(progress)
+    shares = gpu_shares(gpus, world) if gpus else core_shares(world)
+    Supervisor(command, range(world), world, config.launcher.max_restarts, logs, shares).run(progress)
 
 
 def _slurm(*arguments) -> None:
@@ -50,6 +51,22 @@ def num_workers(config: Config, gpus: list[str]) -> int:
             "make more GPUs visible with CUDA_VISIBLE_DEVICES"
         )
     return config.launcher.workers or max(1, len(gpus) // per_engine)
+
+
+def gpu_shares(gpus: list[str], world: int) -> list[dict[str, str]]:
+    """Each worker's GPUs: one, or tensor_parallel_size of them."""
+    size = len(gpus) // world
+    return [{"CUDA_VISIBLE_DEVICES": ",".join(gpus[rank * size : (rank + 1) * size])} for rank in range(world)]
+
+
+def core_shares(world: int) -> list[dict[str, str]]:
+    """Each worker's cores and as many threads; what the user has set stays. One worker has them all by itself."""
+    cores = [str(core) for core in sorted(os.sched_getaffinity(0))]
+    if world == 1 or "VLLM_CPU_OMP_THREADS_BIND" in os.environ:
+        return [{}] * world
+    size = max(1, len(cores) // world)
+    parts = [[cores[(rank * size + place) % len(cores)] for place in range(size)] for rank in range(world)]
+    return [{"VLLM_CPU_OMP_THREADS_BIND": ",".join(part), "OMP_NUM_THREADS": str(size)} for part in parts]
 
 
 def visible_gpus() -> list[str]:

@@ -41,7 +41,7 @@ def main(argv: list[str]) -> None:
     config, folder = load(run), run.iteration(iteration)
     progress = Progress(f"worker {rank}", num_samples(read_plan(folder.dir)))
     command = worker_command(run, iteration)
-    Supervisor(command, [rank], world, config.launcher.max_restarts, folder.costs, gpus=[]).run(progress)
+    Supervisor(command, [rank], world, config.launcher.max_restarts, folder.costs).run(progress)
 
 
 def commands(run: Run, plan: Plan, world: int) -> list[list[str]]:

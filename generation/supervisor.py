@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -49,14 +49,16 @@ class Worker:
 class Supervisor:
     """Runs `command + [rank=, world=, serial=, events=]` in a process per rank until each has exited with 0.
 
-    ranks: those of `world` that run on this machine. gpus: to be shared among them, none where the launcher did so.
+    ranks: those of `world` that run on this machine. shares: the environment variables that give each of them its part
+    of the machine, none where the launcher did so.
     """
 
     def __init__(
-        self, command: list[str], ranks: Sequence[int], world: int, max_restarts: int, logs: Path, gpus: list[str]
-    ) -> None:
+        self, command: list[str], ranks: Sequence[int], world: int, max_restarts: int, logs: Path,
+        shares: Sequence[Mapping[str, str]] = (),
+    ) -> None:  # fmt: skip
         self.command, self.ranks, self.world, self.max_restarts, self.logs = command, ranks, world, max_restarts, logs
-        self.gpus = gpus
+        self.shares = shares
         self.deaths: Counter[str] = Counter()
         self.restarts = 0
         self.selector = selectors.DefaultSelector()
@@ -82,20 +84,14 @@ class Supervisor:
         with open(log, "ab") as output:
             process = subprocess.Popen(
                 self.command + arguments, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-                pass_fds=(write_end,), start_new_session=True, env=self._environment(rank),
+                pass_fds=(write_end,), start_new_session=True,
+                env=os.environ | (self.shares[rank] if self.shares else {}),
             )  # fmt: skip
         os.close(write_end)
         os.set_blocking(read_end, False)
         worker = Worker(rank, process, os.fdopen(read_end, "rb", buffering=0), log)
         self.workers.append(worker)
         self.selector.register(worker.events, selectors.EVENT_READ, worker)
-
-    def _environment(self, rank: int) -> dict[str, str]:
-        """The worker's share of the GPUs (one, or tensor_parallel_size of them)."""
-        if not self.gpus:
-            return dict(os.environ)
-        share = len(self.gpus) // self.world
-        return os.environ | {"CUDA_VISIBLE_DEVICES": ",".join(self.gpus[rank * share : (rank + 1) * share])}
 
     def _read(self, worker: Worker, progress: Progress) -> None:
         chunk = worker.events.read(1 << 16)

@@ -3,9 +3,9 @@
     python -m generation.worker run=demo iteration=2 rank=0 world=4 serial=0 events=-1
 
 Reads the plan, the questions and M_n; writes iter_n/initial_answers/*.parquet and iter_n/corrections/*.parquet.
-Its own shards (index % world == rank) come first, then whatever is left: publishing is first-writer-wins, so giving a
-shard to two workers costs time and nothing else. `serial=1` keeps one shard in hand, to find the one that kills the
-engine; `events` is a file descriptor for progress, one JSON object a line.
+Its own shards (index % world == rank) come first, then whatever is left, from the end: publishing is first-writer-wins,
+so giving a shard to two workers costs time and nothing else, and whoever is second lets go of it. `serial=1` keeps one
+shard in hand, to find the one that kills the engine; `events` is a file descriptor for progress, a JSON object a line.
 """
 
 import ctypes
@@ -25,7 +25,7 @@ from data.checkpoints import locate, verify_folder
 from data.errors import PipelineError, TryAgain, stage_main
 from data.publish import publish
 from data.run import Run, iteration_number, stage_arguments
-from generation.engine import Engine, SamplingSettings
+from generation.engine import Completion, Engine, SamplingSettings
 from generation.engines import ENGINES
 from generation.jobs import Job, Workplace
 from generation.plan import Plan, Shard, read_plan
@@ -33,6 +33,7 @@ from generation.samples import Prompting
 from generation.tokenization import ChatTokenizer
 
 KEYS = ("run", "iteration", "rank", "world", "serial", "events")
+LOOK_SECONDS = 1.0  # between two looks at what other workers have published
 
 
 def main(argv: list[str]) -> None:
@@ -53,8 +54,8 @@ def main(argv: list[str]) -> None:
 def work(run: Run, config: Config, plan: Plan, rank: int, world: int, serial: bool, emit) -> None:
     """Start the engine once and fill shards until none is missing."""
     workplace = Workplace(run, plan)
-    shards = [shard for shard in own_first(plan.shards, rank, world) if not workplace.is_done(shard)]
-    if not shards:
+    own, others = divide(plan.shards, rank, world)
+    if all(map(workplace.is_done, plan.shards)):
         return
     watch(config)
     started = time.monotonic()
@@ -65,7 +66,7 @@ def work(run: Run, config: Config, plan: Plan, rank: int, world: int, serial: bo
     engine_seconds = time.monotonic() - started
     emit(event="engine", seconds=round(engine_seconds, 2))
     workplace.bring(engine, tokenizer, prompting(config, plan, tokenizer))
-    counts = fill(shards, workplace, engine, serial, emit, config)
+    counts = fill(own, others, workplace, engine, serial, emit, config)
     counts |= {
         "engine_starts": 1,
         "engine_start_seconds": round(engine_seconds, 3),
@@ -77,31 +78,44 @@ def work(run: Run, config: Config, plan: Plan, rank: int, world: int, serial: bo
 
 
 def fill(
-    shards: list[Shard], workplace: Workplace, engine: Engine, serial: bool, emit, config: Config
+    own: list[Shard], others: list[Shard], workplace: Workplace, engine: Engine, serial: bool, emit, config: Config
 ) -> dict[str, int]:
-    """Keep the engine full: new shards start while the corrections of earlier ones run. Returns what was counted."""
-    waiting = deque(shards)
+    """Keep the engine full: new shards start while the corrections of earlier ones run. `others`' shards are begun when
+    none of its own is left, so two workers meet in one only when one of them has nothing else to do. Returns what was
+    counted."""
+    waiting, later = deque(own), deque(others)
     active: dict[str, Job] = {}
     counts = {"requests": 0, "prompt_tokens": 0, "cached_tokens": 0, "generated_tokens": 0}
-    while waiting or active:
+    looked = time.monotonic()
+    while waiting or later or active:
+        if not waiting and not active:
+            waiting, later = later, deque()
         while waiting and not (active and (serial or engine.num_in_flight >= 2 * engine.max_num_seqs)):
             shard = waiting.popleft()
             if not workplace.is_done(shard):
                 emit(event="start", shard=shard.file)
                 active[shard.file] = Job(shard, workplace)
-        for completion in step(engine):
-            job = active[completion.key[0]]
-            counts["requests"] += 1
-            counts["prompt_tokens"] += len(job.pending[completion.key].request.prompt_token_ids)
-            counts["cached_tokens"] += completion.num_cached_tokens
-            counts["generated_tokens"] += len(completion.token_ids)
-            job.receive(completion)
+        for completion in step(engine) if active else ():
+            if job := active.get(completion.key[0]):  # None: another worker has published its shard
+                count(counts, job, completion)
+                job.receive(completion)
         watch(config)
         emit(event="progress", **counts)
+        if time.monotonic() - looked > LOOK_SECONDS:
+            looked = time.monotonic()
+            for job in active.values():
+                job.done = job.done or workplace.is_done(job.shard)
         for file in [file for file, job in active.items() if job.done]:
             del active[file]
             emit(event="done", shard=file)
     return counts
+
+
+def count(counts: dict[str, int], job: Job, completion: Completion) -> None:
+    counts["requests"] += 1
+    counts["prompt_tokens"] += len(job.pending[completion.key].request.prompt_token_ids)
+    counts["cached_tokens"] += completion.num_cached_tokens
+    counts["generated_tokens"] += len(completion.token_ids)
 
 
 def step(engine: Engine):
@@ -114,10 +128,10 @@ def step(engine: Engine):
         raise TryAgain(f"the engine died: {type(error).__name__}: {error}") from error
 
 
-def own_first(shards: tuple[Shard, ...], rank: int, world: int) -> list[Shard]:
-    """This worker's shards, then the others'."""
+def divide(shards: tuple[Shard, ...], rank: int, world: int) -> tuple[list[Shard], list[Shard]]:
+    """This worker's shards in order, and the others' from the end: their own workers reach these last."""
     ranked = list(enumerate(shards))
-    return [s for i, s in ranked if i % world == rank] + [s for i, s in ranked if i % world != rank]
+    return [s for i, s in ranked if i % world == rank], [s for i, s in reversed(ranked) if i % world != rank]
 
 
 def open_engine(config: Config, folder: Path, tokenizer: ChatTokenizer) -> Engine:

@@ -138,7 +138,7 @@ class Comparison:
         workplace.bring(recorder, tokenizer, worker.prompting(self.config, plan, tokenizer))
         with open(os.devnull, "w") as events:
             emit = worker.event_writer(os.dup(events.fileno()))
-            counts = worker.fill(list(plan.shards), workplace, recorder, False, emit, self.config)
+            counts = worker.fill(list(plan.shards), [], workplace, recorder, False, emit, self.config)
         write_manifests(self.run, plan)
         took = clock(self.config.device) - started
         faulthandler.cancel_dump_traceback_later()  # the worker's watchdog
