@@ -11,7 +11,10 @@ from typing import Any
 from data.errors import ConfigError, NotEnoughMemory
 from generation.engine import Completion, Key, Request, RequestRefused, SamplingSettings
 
+KV_CACHE_GIB = 4  # on CPU, where engine.throughput.kv_cache_gib says nothing
 GREEDY = {"temperature": 0.0, "top_p": 1.0}
+# With these vLLM's own top-p stays: it comes after top-k and min-p, and the others are where ours would go.
+NOT_BESIDE_OUR_TOP_P = {"top_k", "min_p", "extra_args", "logits_processors", "speculative_config"}
 
 
 class VllmEngine:
@@ -32,15 +35,21 @@ class VllmEngine:
             "detokenize": False,
             "logprobs": 0,  # the sampled token's own, for cumulative_logprob
         } | sampling.args
+        self._greedy = self._sampling | GREEDY
+        engine_args = args | throughput
+        if device == "cpu" and takes_our_top_p(self._sampling, engine_args):
+            from generation.top_p import TopPLogitsProcessor
+
+            self._sampling |= {"top_p": 1.0, "extra_args": {"top_p": self._sampling["top_p"]}}
+            engine_args |= {"logits_processors": [TopPLogitsProcessor]}
         self.max_num_seqs = throughput["max_num_seqs"]
         self._keys: dict[str, Key] = {}
         self._submitted = 0
         try:
-            engine_args = EngineArgs(
+            self._engine = LLMEngine.from_engine_args(EngineArgs(
                 model=str(model), skip_tokenizer_init=True, trust_remote_code=False, disable_log_stats=True,
-                **(args | throughput),
-            )  # fmt: skip
-            self._engine = LLMEngine.from_engine_args(engine_args)
+                **engine_args,
+            ))  # fmt: skip
         except TypeError as error:
             raise ConfigError(
                 f"engine.args or engine.throughput holds what vLLM's EngineArgs does not take: {error}"
@@ -59,7 +68,7 @@ class VllmEngine:
 
     def submit(self, request: Request) -> None:
         name = str(self._submitted)  # short and unique; vLLM wants a string
-        params = self._params(seed=request.seed, **(self._sampling | GREEDY if request.greedy else self._sampling))
+        params = self._params(seed=request.seed, **(self._greedy if request.greedy else self._sampling))
         try:
             self._engine.add_request(name, {"prompt_token_ids": request.prompt_token_ids}, params)
         except ValueError as error:
@@ -82,6 +91,11 @@ class VllmEngine:
         )
 
 
+def takes_our_top_p(sampling: dict[str, Any], engine_args: dict[str, Any]) -> bool:
+    """Whether generation.top_p does what vLLM's own top-p would do with these arguments."""
+    return sampling["top_p"] < 1 and not NOT_BESIDE_OUR_TOP_P & (sampling.keys() | engine_args.keys())
+
+
 def set_environment(device: str, kv_cache_gib: int | None) -> None:
     """vLLM's settings that are environment variables; what the user has set stays."""
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
@@ -89,6 +103,7 @@ def set_environment(device: str, kv_cache_gib: int | None) -> None:
     if device == "cpu":
         cores = sorted(os.sched_getaffinity(0))
         os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", ",".join(map(str, cores)))  # default leaves one idle
-        os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", str(kv_cache_gib or 4))
+        os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", str(kv_cache_gib or KV_CACHE_GIB))
         os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")  # in-process: one start instead of two
         os.environ.setdefault("VLLM_USE_AOT_COMPILE", "0")  # its cache does not load on CPU: 40 s a start instead of 16
+        os.environ.setdefault("VLLM_USE_V2_MODEL_RUNNER", "0")  # generation.top_p speaks to version 1

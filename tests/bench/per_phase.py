@@ -2,9 +2,8 @@
 
     python -m tests.bench.per_phase run=NAME phase=initial      then phase=correction
 
-Writes runs/NAME/<phase>.json: rows (question, split, initial_answer, texts), the seconds until the engine stood and
-those Kinder than the original: one phase takes all splits, and the threads are
-bound as in the generation stage.
+Writes runs/NAME/<phase>.json: rows (question, split, initial_answer, texts), the seconds of sampling and the tokens. It
+is kinder than the original: one phase takes all splits, and the threads are bound as in the generation stage.
 """
 
 import json

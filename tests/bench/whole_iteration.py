@@ -50,7 +50,37 @@ class Stage:
         return [costs[name] for costs in self.costs]
 
 
-def measure(place: Place, run: Run) -> list[Row]:
+@dataclass(frozen=True)
+class Iterations:
+    """What a run's iterations took, in seconds, the stage and the eager engines in turn. starts: of these, those of the
+    two eager engines, and their ends; rates: tokens/s that they sampled between."""
+
+    stage: Stage
+    took: dict[str, list[float]]
+    starts: list[float]
+    rates: list[float]
+
+    @property
+    def samples(self) -> int:
+        return self.stage.costs[0]["requests"]
+
+    def rows(self, sampling: str) -> list[Row]:
+        return [
+            Row(f"iteration of {self.samples:,} samples, {sampling}: the stage", self.took["stage"], "s"),
+            Row("the same, an eager engine for each phase", self.took["per_phase"], "s"),
+            Row("of these, starts and ends of its two engines", self.starts, "s"),
+            Row("tokens sampled by these eager engines", self.rates, "tokens/s"),
+            Row("an engine for each phase / the stage", ratios(self.took["per_phase"], self.took["stage"]), "x"),
+        ]
+
+    def at_default_size(self, tokens_per_sample: float, rates: list[float]) -> tuple[float, float]:
+        """Seconds that DEFAULT_SAMPLES would take (the stage, the eager engines), by the stage's sampling rates."""
+        small, large = self.samples * tokens_per_sample, DEFAULT_SAMPLES * tokens_per_sample
+        ours = median(self.took["stage"]) + (large - small) / median(rates)
+        return ours, median(self.starts) + large / median(self.rates)
+
+
+def iterate(place: Place, run: Run) -> Iterations:
     """Both ways in turn; the eager engines' own sampling rate tells what a larger iteration takes them."""
     stage, rates, starts = Stage(place, run), [], []
 
@@ -64,33 +94,16 @@ def measure(place: Place, run: Run) -> list[Row]:
         starts.append(spent - seconds)
         return spent
 
-    took = alternate(REPEATS, stage=stage, per_phase=per_phase)
-    place.stage("filtering", f"run={run.name}", "iteration=0")
-    samples = stage.costs[0]["requests"]
+    return Iterations(stage, alternate(REPEATS, stage=stage, per_phase=per_phase), starts, rates)
+
+
+def stage_rows(place: Place, stage: Stage) -> list[Row]:
+    """What the stage said of itself, and what one of its iterations weighs."""
+    place.stage("filtering", f"run={stage.run.name}", "iteration=0")
     return [
         Row("engine starts per iteration", stage.values("engine_starts"), "", at_most=1),
         Row("command to first token, wall clock", stage.first_token, "s"),
         Row("of these, the engine's start", stage.values("engine_start_seconds"), "s"),
         Row("peak memory of the generation worker", [peak / 1e9 for peak in stage.values("peak_memory_bytes")], "GB"),
-        Row(f"iteration of {samples:,} samples: the stage", took["stage"], "s"),
-        Row("the same, an eager engine for each phase", took["per_phase"], "s"),
-        Row("of these, starts and ends of its two engines", starts, "s"),
-        Row("tokens sampled by these eager engines", rates, "tokens/s"),
-        Row("an engine for each phase / the stage", ratios(took["per_phase"], took["stage"]), "x"),
-        Row("bytes per trajectory, the model's own text", [bytes_per_trajectory(run)], "bytes"),
-    ]
-
-
-def at_default_size(rows: list[Row], tokens_per_sample: float, rates: list[float]) -> list[Row]:
-    """What the rows of `measure` and the stage's sampling rates (tokens/s) come to for DEFAULT_SAMPLES."""
-    found = {row.name: median(row.values) for row in rows}
-    (name,) = (name for name in found if name.endswith("samples: the stage"))
-    small, large = int(name.split()[2].replace(",", "")) * tokens_per_sample, DEFAULT_SAMPLES * tokens_per_sample
-    ours = found[name] + (large - small) / median(rates)
-    theirs = found["of these, starts and ends of its two engines"]
-    theirs += large / found["tokens sampled by these eager engines"]
-    return [
-        Row(f"reckoned for {DEFAULT_SAMPLES:,} samples: the stage", [ours], "s"),
-        Row(f"reckoned for {DEFAULT_SAMPLES:,} samples: an engine for each phase / it", [theirs / ours], "x",
-            at_least=4),
+        Row("bytes per trajectory, the model's own text", [bytes_per_trajectory(stage.run)], "bytes"),
     ]
