@@ -9,9 +9,11 @@ import subprocess
 from collections.abc import Callable
 
 from conf.schema import Config
+from data.checkpoints import locate
 from data.errors import ConfigError
 from data.run import Run
 from data.storage import require_storage
+from generation.memory import require_memory
 from generation.plan import Plan
 from generation.progress import Progress
 from generation.supervisor import Supervisor, worker_command
@@ -21,6 +23,7 @@ def _local(run: Run, config: Config, plan: Plan, progress: Progress) -> None:
     gpus = visible_gpus() if config.device == "cuda" else []
     world = num_workers(config, gpus)
     require_storage(run.dir, several_writers=world > 1)
+    require_memory(config, locate(run, plan.iteration)[0], world, gpus)
     logs = run.iteration(plan.iteration).costs
     command = worker_command(run, plan.iteration)
     shares = gpu_shares(gpus, world) if gpus else core_shares(world)

@@ -16,10 +16,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from conf.schema import load
+from data.checkpoints import locate
 from data.errors import ConfigError, stage_main
 from data.run import Run, iteration_number, stage_arguments
 from data.storage import require_storage
 from generation.jobs import Workplace
+from generation.launchers import visible_gpus
+from generation.memory import require_memory
 from generation.plan import Plan, read_plan
 from generation.progress import Progress, num_samples
 from generation.supervisor import Supervisor, WorkerFailed, tail, worker_command
@@ -39,6 +42,7 @@ def main(argv: list[str]) -> None:
     run, iteration = Run(arguments["run"]), iteration_number(arguments["iteration"])
     rank, world = int(arguments["rank"]), int(arguments["world"])
     config, folder = load(run), run.iteration(iteration)
+    require_memory(config, locate(run, iteration)[0], 1, visible_gpus() if config.device == "cuda" else [])
     progress = Progress(f"worker {rank}", num_samples(read_plan(folder.dir)))
     command = worker_command(run, iteration)
     Supervisor(command, [rank], world, config.launcher.max_restarts, folder.costs).run(progress)

@@ -23,6 +23,7 @@ from conf.schema import Config, load
 from data.checkpoints import RECORD, publish_folder, verify_folder
 from data.errors import stage_main
 from data.fingerprint import sample_seed
+from data.memory import num_parameters
 from data.publish import make_folder, publish
 from data.run import Iteration, Run, iteration_number, locked, stage_arguments
 from data.schemas import SFT
@@ -60,7 +61,7 @@ def fine_tune(config: Config, plan: Plan, iteration: Iteration) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = os.environ.get("CUDA_VISIBLE_DEVICES", "0").partition(",")[0]
     from training import model_folder  # with torch, transformers, trl and peft: seconds
     from training.disk import os_errors
-    from training.memory import free_memory, num_parameters, require_memory
+    from training.memory import free_memory, require_memory
     from training.stop_check import require_stops
     from training.trainer import train
 

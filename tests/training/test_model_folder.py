@@ -12,7 +12,8 @@ from conf.schema import Peft, StopCheck, Training
 from data.checkpoints import describe_folder
 from data.errors import NotEnoughMemory, TrainingDiverged
 from data.fingerprint import digest_file
-from training.memory import num_parameters, require_memory
+from data.memory import num_parameters
+from training.memory import require_memory
 from training.model_folder import sizes, stop_token_ids, write_folder
 from training.stop_check import require_stops, stop_rate, training_prompts
 from training.trainer import train
