@@ -5,7 +5,7 @@ whole file taken with that field zeroed. So every bit of the file is covered, be
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -51,31 +51,31 @@ def write_shard(path: Path, table: pa.Table, schema: pa.Schema, header: dict[str
     return publish(path, encode_shard(table, schema, header))
 
 
-def read_shard(path: Path, schema: pa.Schema | None = None) -> tuple[pa.Table, dict[str, Any]]:
-    """A shard's table and header. CorruptArtifact unless every bit is as written and the schema is `schema`."""
-    return decode_shard(read_bytes(path), path, schema)
+def read_shard(
+    path: Path, schema: pa.Schema | None = None, columns: Sequence[str] | None = None
+) -> tuple[pa.Table, dict[str, Any]]:
+    """A shard's table, or these columns of it, and its header. CorruptArtifact unless every bit is as written and the
+    schema is `schema`."""
+    return decode_shard(read_bytes(path), path, schema, columns)
 
 
-def decode_shard(content: bytes, path: Path, schema: pa.Schema | None) -> tuple[pa.Table, dict[str, Any]]:
+def decode_shard(
+    content: bytes, path: Path, schema: pa.Schema | None, columns: Sequence[str] | None = None
+) -> tuple[pa.Table, dict[str, Any]]:
     """The table and header in a shard's bytes, after the checks of read_shard; `path` is for messages."""
-    header = verify_shard(content, path)
+    _verify_hash(content, path)
     # not pq.read_table, and no threads: Arrow's outlive it and can abort the interpreter's exit (docs/decisions.md)
     with pq.ParquetFile(pa.BufferReader(content)) as file:
-        table = file.read(use_threads=False).replace_schema_metadata(None)
-    if schema is not None and not table.schema.equals(schema):
-        raise corrupt(path, f"its columns are {table.schema.names}, expected {schema.names}")
-    return table, header
+        header = _header(file.metadata, path)
+        if schema is not None and not file.schema_arrow.equals(schema):
+            raise corrupt(path, f"its columns are {file.schema_arrow.names}, expected {schema.names}")
+        return file.read(columns, use_threads=False).replace_schema_metadata(None), header
 
 
 def verify_shard(content: bytes, path: Path) -> dict[str, Any]:
     """The header of a shard, after every bit of it was found to be as written; nothing is decoded but the footer."""
-    start, end = _slot(content)
-    if digest_bytes(content[:start] + UNSET.encode() + content[end:]).encode() != content[start:end]:
-        raise corrupt(path, "its bytes do not match the sha256 in its footer")
-    header = json.loads(pq.read_metadata(pa.BufferReader(content)).metadata[HEADER])
-    if header["schema_version"] > VERSION:
-        raise newer(path, header["schema_version"])
-    return header
+    _verify_hash(content, path)
+    return _header(pq.read_metadata(pa.BufferReader(content)), path)
 
 
 def read_bytes(path: Path) -> bytes:
@@ -108,6 +108,19 @@ def corrupt(path: Path, why: str) -> CorruptArtifact:
 def newer(path: Path, version: int) -> FingerprintMismatch:
     """The error for a file that a later version of this code wrote."""
     return FingerprintMismatch(f"{path} has schema version {version}, this code reads up to {VERSION}: update the code")
+
+
+def _verify_hash(content: bytes, path: Path) -> None:
+    start, end = _slot(content)
+    if digest_bytes(content[:start] + UNSET.encode() + content[end:]).encode() != content[start:end]:
+        raise corrupt(path, "its bytes do not match the sha256 in its footer")
+
+
+def _header(footer: pq.FileMetaData, path: Path) -> dict[str, Any]:
+    header = json.loads(footer.metadata[HEADER])
+    if header["schema_version"] > VERSION:
+        raise newer(path, header["schema_version"])
+    return header
 
 
 def _slot(content: bytes) -> tuple[int, int]:
@@ -177,20 +190,36 @@ def describe_shard(content: bytes, header: dict[str, Any]) -> dict[str, Any]:
     return {"rows": header["rows"], "bytes": len(content), "sha256": header["sha256"]}
 
 
-def iter_shards(folder: Path, manifest: Manifest, split: str, schema: pa.Schema) -> Iterator[tuple[str, pa.Table]]:
-    """(file name, table) of every shard of a split, in order, each verified against the manifest.
+def iter_shards(
+    folder: Path, manifest: Manifest, split: str, schema: pa.Schema, columns: Sequence[str] | None = None
+) -> Iterator[tuple[str, pa.Table]]:
+    """(file name, table) of every shard of a split, in order, each verified against the manifest; `columns` as in
+    read_shard.
 
     One shard is in memory at a time; splits that are reused are read where they lie.
     """
+    folder, shards = split_shards(folder, manifest, split)
+    for name, entry in shards.items():
+        yield name, read_listed(folder / name, entry, schema, columns)
+
+
+def split_shards(folder: Path, manifest: Manifest, split: str) -> tuple[Path, dict[str, dict[str, Any]]]:
+    """The folder in which a split's shards lie, another one where they are reused, and what the manifest there says of
+    each, in order of their names."""
     if split in manifest.reused:
         reference = manifest.reused[split]
         folder = (folder / reference["folder"]).resolve()
         manifest = required_manifest(folder, "make iterate")
         if manifest.digest != reference["digest"]:
             raise corrupt(folder / MANIFEST, "it is not the one whose answers this iteration reuses")
-    for name in sorted(manifest.shards):
-        if name.startswith(f"{split}-"):
-            table, header = read_shard(folder / name, schema)
-            if header["sha256"] != manifest.shards[name]["sha256"]:
-                raise corrupt(folder / name, "it is not the file that the manifest names")
-            yield name, table
+    return folder, {name: manifest.shards[name] for name in sorted(manifest.shards) if name.startswith(f"{split}-")}
+
+
+def read_listed(
+    path: Path, entry: dict[str, Any], schema: pa.Schema, columns: Sequence[str] | None = None
+) -> pa.Table:
+    """The table of a shard that a manifest says `entry` of; `columns` as in read_shard."""
+    table, header = read_shard(path, schema, columns)
+    if header["sha256"] != entry["sha256"]:
+        raise corrupt(path, "it is not the file that the manifest names")
+    return table
