@@ -17,12 +17,11 @@ from data.run import Run, iteration_number, locked, stage_arguments
 from filtering.compat import equal_only_filter, whole_text_score
 from filtering.filters import FITTING, Options
 from filtering.final_answer import after_marker
-from filtering.passes import Settings
 from filtering.report import describe
 from filtering.rewards import REWARDS
+from filtering.settings import Scoring, Settings
 from filtering.source import Source
 from filtering.stage import filter_iteration, is_complete
-from filtering.trajectories import Scoring
 
 
 def main(argv: list[str]) -> None:

@@ -1,8 +1,8 @@
 """Step 3 of Algorithm 1 (arXiv 2503.08681): which corrections M_n is trained on, and why each other one is not.
 
-Everything works on small arrays with one entry per pair, about 40 bytes, so a whole run is selected at once and its
-texts stay on disk. Where some rows of many are to be kept, those with the smallest `draw` are: a number made from the
-seed and the row's ids, so neither the order of the rows nor the layout of the shards has a say.
+Everything works on small arrays with one entry per pair, 12 to 36 bytes, so a whole run is selected at once where pairs
+are compared, and texts stay on disk. Where some rows of many are to be kept, those with the smallest `draw` are: a
+number made from the seed and the row's ids, so neither the order of the rows nor the layout of the shards has a say.
 """
 
 import math
@@ -48,21 +48,22 @@ TRANSITIONS = ("i->c", "c->i", "c->c", "i->i")  # SCoRe's: incorrect or correct,
 class Pairs:
     """Pairs (y1, y2) as columns of shape (n,).
 
+    initial_reward, correction_reward: float32, r(y1) and r(y2). truncated, empty: of the text to be trained, the
+    correction as a rule; repeated: an earlier pair trains the very same; such rows are never trained on. copy: y2,
+    where it is trained, repeats y1 verbatim.
     question, content: int64 keys; rows that share `content` have the same question, prompt and trained text.
-    draw: int64, as good as random and unique. initial_reward, correction_reward: float32, r(y1) and r(y2).
-    truncated, empty: of the text to be trained, the correction as a rule; repeated: an earlier pair trains the very
-    same; such rows are never trained on. copy: y2, where it is trained, repeats y1 verbatim.
+    draw: int64, as good as random and unique. These three are needed where `compares_pairs` says so.
     """
 
-    question: np.ndarray
-    content: np.ndarray
-    draw: np.ndarray
     initial_reward: np.ndarray
     correction_reward: np.ndarray
     truncated: np.ndarray
     empty: np.ndarray
     repeated: np.ndarray
     copy: np.ndarray
+    question: np.ndarray | None = None
+    content: np.ndarray | None = None
+    draw: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,12 @@ KEPT_AS = {
 }
 
 
+def compares_pairs(name: str, options: Options) -> bool:
+    """Whether what becomes of a pair depends on others, so that a whole run's must be selected at once."""
+    bounds = (options.max_per_question, options.max_kept_correct_per_improving, options.max_copy_share)
+    return name == "random_matched" or options.drop_duplicates or any(bound is not None for bound in bounds)
+
+
 def select(pairs: Pairs, name: str, options: Options) -> np.ndarray:
     """The Reason of every pair, int8 of shape (n,), under the filter `name`; kept are those <= LAST_KEPT.
 
@@ -145,6 +152,8 @@ def select(pairs: Pairs, name: str, options: Options) -> np.ndarray:
         reason[~chosen & usable] = Reason.INITIAL_INCORRECT
     reason[~chosen & (reason == Reason.IMPROVING)] = Reason.NOT_EQUAL
     reason[~chosen & (reason == Reason.KEPT_CORRECT)] = Reason.NOT_IMPROVING
+    if not compares_pairs(name, options):
+        return reason
 
     rows = np.flatnonzero(chosen)
     rows = rows[np.lexsort((pairs.draw[rows], reason[rows]))]  # IMPROVING is the smallest reason

@@ -6,6 +6,7 @@ Case and markdown do not matter. Only generated text is searched, so a marker in
 """
 
 import re
+from collections.abc import Sequence
 
 # Run on lower-cased text: a pattern with a literal prefix and no IGNORECASE is found at memchr speed.
 ANSWER = re.compile(r"answer[*_ \t]*(?::|is\b|(?=\n\s*\S))")
@@ -18,6 +19,14 @@ def final_answer(text: str) -> str:
     """The final answer of a text, the whole text where it has no marker."""
     answer = after_marker(text)
     return text if answer is None else answer
+
+
+def marked_answers(texts: Sequence[str]) -> dict[int, str]:
+    """{row: final answer} of the texts that have a marker."""
+    lowered = ((row, text.lower()) for row, text in enumerate(texts))
+    some = [row for row, text in lowered if "answer" in text or "####" in text]  # a tenth of the time of the search
+    answers = ((row, after_marker(texts[row])) for row in some)
+    return {row: answer for row, answer in answers if answer is not None}
 
 
 def after_marker(text: str) -> str | None:

@@ -3,16 +3,26 @@
 Of a text: `negation` ("not Paris") and `enumeration` ("Paris, London or Rome") where In-accuracy calls the final
 answer right, and `no_final_answer`. Of a question: `gold_in_question` (repeating the question scores),
 `degenerate_gold` (an alias normalises to nothing), and what it shares with train (data.overlap): `overlap` (the
-question itself, nearly) and `shared_answer`.
+question itself, nearly) and `shared_answer`. In numbers, flag i is bit i of FLAGS, or of TEXT_FLAGS.
 """
 
 import re
 from collections.abc import Sequence
+from itertools import islice
 
-from filtering.final_answer import after_marker
-from filtering.normalize import contains_alias, normalize, padded_alias
+import numpy as np
 
-# As `normalize` leaves them: "isn't" is the tokens isn, t.
+from data.overlap import FLAGS as SHARED_WITH_TRAIN
+from filtering.normalize import NORMALIZED
+from filtering.rewards import in_accuracy
+from filtering.texts import Golds, Texts
+
+TEXT_FLAGS = ("negation", "enumeration", "no_final_answer")
+NEGATION, ENUMERATION, NO_FINAL_ANSWER = (1 << bit for bit in range(len(TEXT_FLAGS)))
+QUESTION_FLAGS = ("gold_in_question", "degenerate_gold", *SHARED_WITH_TRAIN.values())
+FLAGS = (*QUESTION_FLAGS, *(f"{side}_{flag}" for side in ("initial", "correction") for flag in TEXT_FLAGS))
+
+# As they are normalised: "isn't" is the tokens isn, t.
 NEGATIONS = frozenset(
     ("not", "no", "never", "neither", "nor", "without", "cannot", "isn", "wasn", "aren", "weren", "doesn", "didn")
 )
@@ -20,49 +30,76 @@ NEGATION_REACH = 3  # tokens before the alias: "is not in Paris", "isn't Paris"
 CONTRASTS = frozenset(("but", "rather"))  # "not London but Paris"
 
 CANDIDATE_END = re.compile(r"[,;/\n]|\bor\b|\band\b", re.IGNORECASE)
+CANDIDATE_ENDS = (",", ";", "/", "\n", "or", "and")  # one of these is in each of them
 MIN_CANDIDATES = 3
 MAX_CANDIDATE_TOKENS = 5  # a longer part is a clause of a sentence
 
 
-def text_flags(text: str, aliases: Sequence[str], expects_marker: bool) -> list[str]:
-    """The flags of one text; `expects_marker` when the prompt asks for a marked final answer."""
-    marked = after_marker(text)
-    answer = text if marked is None else marked
-    padded_text = f" {normalize(answer)} "
-    found = [padded for alias in aliases if (padded := padded_alias(alias)) and padded in padded_text]
-    flags = []
-    if found and all(_is_negated(padded_text, padded) for padded in found):
-        flags.append("negation")
-    if found and _is_enumeration(answer, found):
-        flags.append("enumeration")
-    if not answer.strip() or (expects_marker and marked is None):
-        flags.append("no_final_answer")
+def text_flags(texts: Texts, golds: Golds, expects_marker: bool) -> np.ndarray:
+    """The flags of n texts as numbers, uint16 of shape (n,); `expects_marker` when the prompt asks for a marked final
+    answer."""
+    final = texts.final
+    flags = np.zeros(len(texts), dtype=np.uint16)
+    found: dict[int, list[str]] = {}
+    for row, (text, aliases) in enumerate(zip(final.normalized, golds.normalized, strict=True)):
+        for alias in aliases:
+            if alias in text:
+                found[row] = [alias for alias in aliases if alias in text]
+                break
+        if text == " " and not final[row].strip():
+            flags[row] = NO_FINAL_ANSWER
+    flags[[row for row, aliases in found.items() if _is_negated(final.normalized[row], aliases)]] |= NEGATION
+    flags[_enumerations(final, found)] |= ENUMERATION
+    if expects_marker:
+        unmarked = np.ones(len(texts), dtype=bool)
+        unmarked[list(texts.marked)] = False
+        flags[unmarked] |= NO_FINAL_ANSWER
     return flags
 
 
-def question_flags(question: str, aliases: Sequence[str]) -> list[str]:
-    """The flags of a question and its gold aliases."""
-    flags = []
-    if contains_alias(normalize(question), aliases):
-        flags.append("gold_in_question")
-    if not all(map(padded_alias, aliases)):
-        flags.append("degenerate_gold")
+def question_flags(questions: Sequence[str], golds: Golds, shared: Sequence[list[str]]) -> np.ndarray:
+    """The flags of n questions as numbers, uint16 of shape (n,); shared: what each has in common with train."""
+    flags = in_accuracy(questions, golds).astype(np.uint16) << FLAGS.index("gold_in_question")
+    for row, (aliases, usable) in enumerate(zip(golds, golds.normalized, strict=True)):
+        if len(usable) < len(aliases):
+            flags[row] |= 1 << FLAGS.index("degenerate_gold")
+        for flag in shared[row]:
+            flags[row] |= 1 << FLAGS.index(flag)
     return flags
 
 
-def _is_negated(padded_text: str, padded: str) -> bool:
-    """Whether a negation stands shortly before every occurrence of an alias."""
-    *befores, _ = padded_text.split(padded)
-    for before in befores:
-        words = before.split()[-NEGATION_REACH:]
-        if NEGATIONS.isdisjoint(words) or not CONTRASTS.isdisjoint(words):
-            return False
+def of_pairs(questions: np.ndarray, initial: np.ndarray, corrections: np.ndarray) -> np.ndarray:
+    """The flags of n pairs, from those of their questions and of their texts; uint16 of shape (n,)."""
+    return questions | initial << len(QUESTION_FLAGS) | corrections << len(QUESTION_FLAGS) + len(TEXT_FLAGS)
+
+
+def names(flags: int) -> list[str]:
+    """The flags in a number, in the order of FLAGS."""
+    return [name for bit, name in enumerate(FLAGS) if flags >> bit & 1]
+
+
+def _is_negated(text: str, aliases: list[str]) -> bool:
+    """Whether a negation stands shortly before every occurrence of every alias."""
+    for alias in aliases:
+        *befores, _ = text.split(alias)
+        for before in befores:
+            words = before.split()[-NEGATION_REACH:]
+            if NEGATIONS.isdisjoint(words) or not CONTRASTS.isdisjoint(words):
+                return False
     return True
 
 
-def _is_enumeration(answer: str, found: list[str]) -> bool:
-    """Whether the answer lists candidates, and no alias found is itself most of that list."""
-    sizes = [len(normalize(part).split()) for part in CANDIDATE_END.split(answer)]
-    num_candidates = sum(1 <= size <= MAX_CANDIDATE_TOKENS for size in sizes)
-    longest_alias = max(len(padded.split()) for padded in found)
-    return num_candidates >= MIN_CANDIDATES and 2 * longest_alias <= sum(sizes)
+def _enumerations(answers: Sequence[str], found: dict[int, list[str]]) -> list[int]:
+    """The rows of `found` whose answer lists candidates, and no alias in it is itself most of that list."""
+    lowered = ((row, answers[row].lower()) for row in found)
+    some = [row for row, text in lowered if sum(map(text.count, CANDIDATE_ENDS)) >= MIN_CANDIDATES - 1]
+    parts = [CANDIDATE_END.split(answers[row]) for row in some]
+    sizes = iter([part.count(" ") - 1 for part in NORMALIZED([part for each in parts for part in each])])
+    rows = []
+    for row, each in zip(some, parts, strict=True):
+        num_tokens = list(islice(sizes, len(each)))
+        num_candidates = sum(1 <= size <= MAX_CANDIDATE_TOKENS for size in num_tokens)
+        longest_alias = max(alias.count(" ") - 1 for alias in found[row])
+        if num_candidates >= MIN_CANDIDATES and 2 * longest_alias <= sum(num_tokens):
+            rows.append(row)
+    return rows

@@ -13,12 +13,12 @@ from data.run import Run
 from filtering.source import Source
 
 
-def gold_completions(source: Source) -> Callable[[str], dict[str, Any]]:
+def gold_completions(run: Run, end: int) -> Callable[[str], dict[str, Any]]:
     """A gold answer's text and token ids, as the model would have answered with it: its tokens, then the end of turn.
 
     A control token spelled in a gold answer stays text, as in generation.
     """
-    tokenize, end = load_tokenizer(source.run), end_of_turn(source)
+    tokenize = load_tokenizer(run)
     return lambda text: {"text": text, "token_ids": [*tokenize(text), end]}
 
 
@@ -36,7 +36,7 @@ def load_tokenizer(run: Run) -> Callable[[str], list[int]]:
 def end_of_turn(source: Source) -> int:
     """The token that the model's own answers to the training questions end with, most of them where it has several."""
     ends: Counter[int] = Counter()
-    for table in source.initial_answers("train"):
+    for table in source.initial_answers("train", ("finish_reason", "token_ids")):
         stopped = table.filter(pc.equal(table["finish_reason"], "stop"))["token_ids"]
         ends.update(token_ids[-1] for token_ids in stopped.to_pylist())
     if not ends:

@@ -6,23 +6,24 @@ of samples and their tokens, where each sample counts once however many pairs it
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from filtering.filters import TRANSITIONS
+from filtering.filters import TRANSITIONS, Reason
+from filtering.flags import FLAGS
+from filtering.trajectories import Verdicts
 
 Counts = dict[str, Counter[str]]
 
 APART = ("gold_in_question", "overlap", "shared_answer")  # flags of questions without which accuracy is given too
 
 
-def count(trajectories: pa.Table) -> Counts:
+def count(trajectories: pa.Table, verdicts: Verdicts) -> Counts:
     """The counts of some trajectories of a split, by what is counted; those of its shards add up."""
-    flags = trajectories["flags"].to_pylist()
-    transitions = trajectories["transition"].to_pylist()
     rows = Counter(
         questions=pc.count_distinct(trajectories["question_id"]).as_py(),
         kept=_num_true(trajectories["kept"]),
@@ -30,13 +31,13 @@ def count(trajectories: pa.Table) -> Counts:
         initial_truncated=_num_true(pc.equal(trajectories["initial_finish_reason"], "length")),
         correction_truncated=_num_true(pc.equal(trajectories["correction_finish_reason"], "length")),
     )
-    flagged = list(zip(transitions, flags, strict=True))
+    flagged = {name: (verdicts.flags >> bit & 1).astype(bool) for bit, name in enumerate(FLAGS)}
     return {
         "rows": rows,
-        "transitions": Counter(transitions),
-        **{flag: Counter(transition for transition, some in flagged if flag in some) for flag in APART},
-        "reasons": Counter(trajectories["reason"].to_pylist()),
-        "flags": Counter(flag for some in flags for flag in some),
+        "transitions": _counted(verdicts.transitions, TRANSITIONS),
+        **{flag: _counted(verdicts.transitions[flagged[flag]], TRANSITIONS) for flag in APART},
+        "reasons": _counted(verdicts.reasons, [reason.name.lower() for reason in Reason]),
+        "flags": Counter({name: int(some.sum()) for name, some in flagged.items() if some.any()}),
     }
 
 
@@ -54,8 +55,8 @@ def add(total: Counts, counts: Counts) -> None:
         total.setdefault(kind, Counter()).update(counter)
 
 
-def summarize(counts: Counts, rewards: list[dict[str, np.ndarray]]) -> dict[str, Any]:
-    """A split's entry in metrics.json, from its counts and, per shard, {initial_<reward>, correction_<reward>}."""
+def summarize(counts: Counts, sums: dict[str, list[float]]) -> dict[str, Any]:
+    """A split's entry in metrics.json, from its counts and {initial_<reward>, correction_<reward>: exact_sum}."""
     rows, samples = counts["rows"], counts["samples"]
     num_pairs = counts["transitions"].total()
     return {
@@ -75,7 +76,7 @@ def summarize(counts: Counts, rewards: list[dict[str, np.ndarray]]) -> dict[str,
         "num_correction_format_failures": counts["flags"]["correction_no_final_answer"],
         "num_initial_answer_tokens": samples["initial_answer_tokens"],
         "num_correction_tokens": samples["correction_tokens"],
-        "mean_rewards": mean_rewards(rewards),
+        "mean_rewards": {name: ratio(math.fsum(parts), num_pairs) for name, parts in sums.items()},
         "num_kept": rows["kept"],
         "reasons": dict(sorted(counts["reasons"].items())),
         "flags": dict(sorted(counts["flags"].items())),
@@ -101,18 +102,23 @@ def accuracy(transitions: Counter[str]) -> dict[str, Any]:
     }
 
 
-def mean_rewards(shards: list[dict[str, np.ndarray]]) -> dict[str, float | None]:
-    """{initial_<reward>, correction_<reward>: mean over all pairs}, summed exactly: shards may have any size."""
-    means = {}
-    for name in shards[0]:
-        values = np.concatenate([shard[name] for shard in shards])
-        means[name] = ratio(math.fsum(values.tolist()), len(values))
-    return means
+def exact_sum(values: np.ndarray) -> list[float]:
+    """Numbers with exactly the sum of the values, mostly one: means are the same whatever the shards."""
+    terms, parts = values.tolist(), []
+    while rest := math.fsum(terms):
+        parts.append(rest)
+        terms.append(-rest)
+    return parts
 
 
 def ratio(part: float, whole: int) -> float | None:
     """part / whole, None of nothing."""
     return part / whole if whole else None
+
+
+def _counted(numbers: np.ndarray, names: Sequence[str]) -> Counter[str]:
+    counts = np.bincount(numbers, minlength=len(names)).tolist()
+    return Counter({name: count for name, count in zip(names, counts, strict=True) if count})
 
 
 def _num_true(column: pa.ChunkedArray) -> int:

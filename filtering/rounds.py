@@ -9,14 +9,17 @@ import pyarrow.compute as pc
 
 from data.schemas import ROUNDS
 from filtering.filters import is_correct
+from filtering.questions import Questions
 from filtering.rewards import REWARDS
+from filtering.settings import Scoring
 from filtering.source import Source
-from filtering.trajectories import Questions, Scoring
 
 
 def to_table(corrections: pa.Table, questions: Questions, scoring: Scoring, split: str, round: int) -> pa.Table:
     """A shard of a round's corrections with their rewards. A text that cannot be scored is wrong, with reward NaN."""
-    golds = [questions[key]["answers"] for key in corrections["question_id"].to_pylist()]
+    ids = corrections["question_id"].combine_chunks().dictionary_encode()
+    answers = questions.asked(ids.dictionary.to_pylist()).answers
+    golds = [answers[row] for row in ids.indices.to_pylist()]
     reward = REWARDS[scoring.chosen](corrections["text"].to_pylist(), golds)
     columns = {
         "question_id": corrections["question_id"],

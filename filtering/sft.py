@@ -5,49 +5,65 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from data.schemas import SFT
+from data.schemas import MESSAGES, SFT, TOKENS
 from filtering.compat import Messages, separate_prompt
 from filtering.join import Joined
-from filtering.trajectories import Questions
+from filtering.questions import Asked
+from filtering.samples import taken
+
+COLUMNS = ("prompt", "prompt_token_ids")  # of the samples, beside what trajectories take
 
 
 def to_table(
-    joined: Joined, trains_on: str, golds: list[dict[str, Any]], training_prompt: Messages | None, questions: Questions
+    pairs: Joined, trains_on: str, golds: list[dict[str, Any]], training_prompt: Messages | None, asked: Asked
 ) -> pa.Table:
-    """One row per pair of `joined`: a prompt, the completion as the one assistant turn, and exactly the ids that were
-    sampled, prompt_token_ids + token_ids; completion_mask is 1 on the latter, the stop token included.
+    """One row per pair: a prompt, the completion as the one assistant turn, and exactly the ids that were sampled,
+    prompt_token_ids + token_ids; completion_mask is 1 on the latter, the stop token included.
 
     trains_on: corrections, to their own prompt; initial_answers or gold_answers, to the initial prompt. golds: of the
     pairs, text and token_ids, where these are trained. training_prompt (compat.separate_training_prompt): what the
     corrections are trained to instead; nothing was sampled for it, so input_ids begin with the completion.
     """
     if trains_on == "corrections":
-        columns = ("question_id", "initial_answer", "prompt", "prompt_token_ids")
-        prompts = _take(joined.corrections, joined.prompt_rows, *columns)
-        if training_prompt is not None:
-            asked = [(questions[row["question_id"]]["question"], row["initial_answer"]) for row in prompts]
-            prompts = [{"prompt": separate_prompt(training_prompt, *texts), "prompt_token_ids": []} for texts in asked]
-        completions = _take(joined.corrections, joined.correction_rows, "text", "token_ids")
+        prompts, completions = (pairs.corrections, pairs.prompt_rows), (pairs.corrections, pairs.correction_rows)
     else:
-        prompts = _take(joined.initial, joined.answer_rows, "prompt", "prompt_token_ids")
-        answers = _take(joined.initial, joined.answer_rows, "text", "token_ids")
-        completions = golds if trains_on == "gold_answers" else answers
-    rows = zip(joined.pair_ids(), prompts, completions, strict=True)
-    return pa.Table.from_pylist([_row(*row) for row in rows], schema=SFT)
+        prompts = completions = (pairs.initial, pairs.answer_rows)
+    prompt, prompt_ids = _columns(*prompts, "prompt", "prompt_token_ids")
+    texts, completion_ids = _columns(*completions, "text", "token_ids")
+    if trains_on == "corrections" and training_prompt is not None:
+        answers = taken(pairs.corrections["initial_answer"], pairs.prompt_rows).to_pylist()
+        questions = [asked.texts[row] for row in pairs.pair_questions.tolist()]
+        rows = [separate_prompt(training_prompt, *both) for both in zip(questions, answers, strict=True)]
+        prompt, prompt_ids = pa.array(rows, MESSAGES), pa.array([[]] * len(rows), TOKENS)
+    if trains_on == "gold_answers":
+        texts = pa.array([gold["text"] for gold in golds], pa.string())
+        completion_ids = pa.array([gold["token_ids"] for gold in golds], TOKENS)
+    turn = pa.StructArray.from_arrays([pa.repeat("assistant", len(texts)), texts], fields=list(MESSAGES.value_type))
+    input_ids, completion_mask = concatenated(prompt_ids, completion_ids)
+    columns = [
+        pairs.question_ids.take(pa.array(pairs.pair_questions)),
+        pa.array(pairs.init_index, pa.int32()),
+        pa.array(pairs.corr_index, pa.int32()),
+        prompt,
+        pa.ListArray.from_arrays(np.arange(len(texts) + 1, dtype=np.int32), turn, type=MESSAGES),
+        input_ids,
+        completion_mask,
+    ]
+    return pa.Table.from_arrays(columns, schema=SFT)
 
 
-def _take(table: pa.Table, rows: np.ndarray, *columns: str) -> list[dict[str, Any]]:
-    return table.select(columns).take(pa.array(rows)).to_pylist()
+def concatenated(prompt_ids: pa.ListArray, completion_ids: pa.ListArray) -> tuple[pa.ListArray, pa.ListArray]:
+    """(input_ids, completion_mask) of every row: its prompt's ids and then its completion's, 0 and 1."""
+    lengths = np.stack([ids.value_lengths().to_numpy() for ids in (prompt_ids, completion_ids)], axis=1)
+    mask = np.repeat(np.tile(np.array([0, 1], dtype=np.int8), len(lengths)), lengths.ravel())
+    values = np.empty(len(mask), dtype=np.int32)
+    values[mask == 0], values[mask == 1] = prompt_ids.flatten().to_numpy(), completion_ids.flatten().to_numpy()
+    offsets = np.concatenate([[0], lengths.sum(axis=1).cumsum()]).astype(np.int32)
+    return tuple(
+        pa.ListArray.from_arrays(offsets, column, type=SFT.field(name).type)
+        for name, column in (("input_ids", values), ("completion_mask", mask))
+    )
 
 
-def _row(key: tuple[str, int, int], prompt: dict[str, Any], completion: dict[str, Any]) -> dict[str, Any]:
-    prompt_ids, completion_ids = prompt["prompt_token_ids"], completion["token_ids"]
-    return {
-        "question_id": key[0],
-        "init_index": key[1],
-        "corr_index": key[2],
-        "prompt": prompt["prompt"],
-        "completion": [{"role": "assistant", "content": completion["text"]}],
-        "input_ids": prompt_ids + completion_ids,
-        "completion_mask": [0] * len(prompt_ids) + [1] * len(completion_ids),
-    }
+def _columns(table: pa.Table, rows: np.ndarray, *names: str) -> list[pa.Array]:
+    return [taken(table[name], rows) for name in names]

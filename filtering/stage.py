@@ -11,7 +11,8 @@ from data.schemas import SPLITS
 from data.shards import QUARANTINED, Manifest, read_shard
 from data.stage import finished, lineage, refuse_strays, set_aside
 from filtering import metrics
-from filtering.passes import Settings, Tables, write_tables
+from filtering.passes import Tables, write_tables
+from filtering.settings import Settings
 from filtering.source import Source
 
 
@@ -76,7 +77,7 @@ def summarize(settings: Settings, iteration: int, tables: Tables) -> dict[str, A
         "filter": {"name": settings.filter} | asdict(settings.options),
         "compat": settings.compat,
         "splits": {
-            split: metrics.summarize(tables.counts[split], tables.rewards[split])
+            split: metrics.summarize(tables.counts[split], tables.sums[split])
             | ({"rounds": counts} if (counts := tables.round_counts.get(split)) else {})
             for split in SPLITS
             if split in tables.counts

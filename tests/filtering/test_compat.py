@@ -10,7 +10,7 @@ from filtering.rewards import REWARDS
 def as_pairs(question: np.ndarray, initial_reward: np.ndarray, correction_reward: np.ndarray) -> Pairs:
     rows, never = np.arange(len(question)), np.zeros(len(question), dtype=bool)
     flags = dict.fromkeys(("truncated", "empty", "repeated", "copy"), never)
-    return Pairs(question, rows, rows, initial_reward, correction_reward, **flags)
+    return Pairs(initial_reward, correction_reward, **flags, question=question, content=rows, draw=rows)
 
 
 def num_kept(pairs: Pairs, name: str) -> int:

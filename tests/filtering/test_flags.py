@@ -2,7 +2,8 @@
 
 import pytest
 
-from filtering.flags import question_flags, text_flags
+from filtering import flags
+from filtering.texts import Golds, Texts
 
 TEXTS = [
     ("Paris", []),
@@ -23,21 +24,35 @@ TEXTS = [
 ]
 
 
-@pytest.mark.parametrize(("text", "flags"), TEXTS)
-def test_of_a_text(text, flags):
-    assert text_flags(text, ["Paris"], expects_marker=False) == flags
+def text_flags(texts: list[str], aliases: list[str], expects_marker: bool = False) -> list[list[str]]:
+    found = flags.text_flags(Texts(texts), Golds([aliases] * len(texts)), expects_marker)
+    return [[flags.TEXT_FLAGS[bit] for bit in range(3) if number >> bit & 1] for number in found.tolist()]
+
+
+@pytest.mark.parametrize(("text", "expected"), TEXTS)
+def test_of_a_text(text, expected):
+    assert text_flags([text], ["Paris"]) == [expected]
+
+
+def test_of_a_column_of_texts():
+    texts, expected = zip(*TEXTS, strict=True)
+    assert text_flags(list(texts), ["Paris"]) == list(expected)
 
 
 def test_a_gold_answer_that_is_a_list_is_no_enumeration():
-    assert text_flags("red, white and blue", ["red, white and blue"], expects_marker=False) == []
+    assert text_flags(["red, white and blue"], ["red, white and blue"]) == [[]]
+
+
+def test_every_alias_that_is_found_must_be_negated():
+    texts = ["not Paris", "not Paris, Texas", "Texas, not Paris"]
+    assert text_flags(texts, ["Paris", "Texas"]) == [["negation"], ["negation"], []]
 
 
 def test_a_missing_marker_counts_where_the_prompt_asks_for_one():
-    assert text_flags("Paris", ["Paris"], expects_marker=True) == ["no_final_answer"]
-    assert text_flags("Final Answer: Paris", ["Paris"], expects_marker=True) == []
+    assert text_flags(["Paris", "Final Answer: Paris"], ["Paris"], expects_marker=True) == [["no_final_answer"], []]
 
 
-@pytest.mark.parametrize(("alias", "flags"), [
+@pytest.mark.parametrize(("alias", "expected"), [
     ("Paris", []),
     ("France", ["gold_in_question"]),
     ("A+", ["degenerate_gold"]),
@@ -45,5 +60,18 @@ def test_a_missing_marker_counts_where_the_prompt_asks_for_one():
     (")", ["degenerate_gold"]),
     ("---", ["degenerate_gold"]),
 ])  # fmt: skip
-def test_of_a_question(alias, flags):
-    assert question_flags("what is the capital of france", ["Paris", alias]) == flags
+def test_of_a_question(alias, expected):
+    [found] = flags.question_flags(["what is the capital of france"], Golds([["Paris", alias]]), [[]]).tolist()
+    assert flags.names(found) == expected
+
+
+def test_a_pair_has_the_flags_of_its_question_and_of_both_texts_in_one_order():
+    shared = [["shared_answer"], ["overlap", "shared_answer"]]
+    of_questions = flags.question_flags(["capital of france", "paris"], Golds([["Paris"], ["Paris", "*"]]), shared)
+    of_texts = flags.text_flags(Texts(["not Paris", ""]), Golds([["Paris"]] * 2), expects_marker=False)
+    found = flags.of_pairs(of_questions, of_texts, of_texts[::-1]).tolist()
+    assert [flags.names(number) for number in found] == [
+        ["shared_answer", "initial_negation", "correction_no_final_answer"],
+        ["gold_in_question", "degenerate_gold", "overlap", "shared_answer", "initial_no_final_answer",
+         "correction_negation"],
+    ]  # fmt: skip

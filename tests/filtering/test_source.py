@@ -8,7 +8,9 @@ import pytest
 
 from data.errors import CorruptArtifact
 from data.fingerprint import digest_bytes
+from data.schemas import QUESTIONS as QUESTIONS_SCHEMA
 from data.shards import read_manifest
+from filtering.questions import Questions
 from filtering.source import Source
 
 QUESTIONS = [
@@ -21,7 +23,8 @@ NUM = {"train": 2}
 def read(run, iteration: int = 0) -> list[tuple[str, int, int]]:
     source = Source(run, iteration, NUM)
     questions = source.questions("train")
-    return [key for _, joined in source.shards("train", questions) for key in joined.pair_ids()]
+    shards = (source.shard("train", file, questions) for file in source.files("train"))
+    return [key for joined in shards for key in joined.pair_ids()]
 
 
 def set_aside(run, rows: int) -> None:
@@ -63,8 +66,9 @@ def test_fixed_initial_answers_are_read_where_they_lie(make_run):
 def test_a_question_that_the_run_does_not_have_is_refused(make_run):
     run = make_run({"train": QUESTIONS[:1]})
     source = Source(run, 0, NUM)
+    [file] = source.files("train")
     with pytest.raises(CorruptArtifact, match=r"questions of it are not in the run's, e.g. \['q0'\]"):
-        next(source.shards("train", {}))
+        source.shard("train", file, Questions([QUESTIONS_SCHEMA.empty_table()], {}))
 
 
 def test_other_shards_than_those_of_the_initial_answers_are_refused(make_run):

@@ -13,11 +13,10 @@ from data.schemas import SFT, trajectories
 from data.shards import iter_shards, read_manifest
 from filtering import rewards
 from filtering.filters import Options
-from filtering.passes import Settings
 from filtering.report import describe
+from filtering.settings import Scoring, Settings
 from filtering.source import Source
 from filtering.stage import filter_iteration, is_complete
-from filtering.trajectories import Scoring
 
 SETTINGS = Settings(
     seed=0,
