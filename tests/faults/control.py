@@ -36,6 +36,7 @@ def install() -> None:
         data.fingerprint.refuse_difference: lambda *_: None,
         data.run.locked: no_lock,
         data.shards.read_manifest: read_manifest,
+        data.shards._verify_hash: lambda content, path: None,
         data.shards.verify_shard: footer,
         data.stage.finished: lambda folder, settings, parents: read_manifest(folder),
     }
