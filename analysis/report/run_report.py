@@ -46,9 +46,9 @@ def run_report(run: Run, record: RunRecord, overlay: Overlay | None = None) -> t
         lineage=provenance.lineage(record), warnings=cautions, alerts=sections.alerts(record, cautions), splits=SPLITS,
         numbers=[iteration.number for iteration in record.iterations],
         rewards=trajectories.settings["scoring"]["rewards"],
-        reason_names=sorted({row["reason"] for row in pairs.shown}),
-        flag_names=sorted({flag for row in pairs.shown for flag in row["flags"]}),
-        sampled=sampled(coverage(record, chosen)), data=embed(record, pairs),
+        reason_names=sorted(pairs.shown.reasons),
+        flag_names=sorted(pairs.shown.flags),
+        sampled=sampled(coverage(record, chosen)), data=embed(record, pairs.shown),
     )  # fmt: skip
     return content, files
 
