@@ -134,8 +134,12 @@ publish: setup  ## copy what RUN has finished to TO=, a URL of fsspec: s3://buck
 setup:  ## make .venv from the pinned lock; nothing to do when it is there
 	requirements/install.sh
 
+.PHONY: ray
+ray:  ## add Ray to .venv, for launcher=ray and make test: 80 MB
+	requirements/install.sh ray
+
 .PHONY: test
-test: setup  ## lint, unit tests, and the loop end to end on a real model
+test: ray  ## lint, unit tests, and the loop end to end on a real model
 	.venv/bin/ruff check .
 	$(PYTHON) -m pytest
 

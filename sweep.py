@@ -8,6 +8,7 @@ M_0's samples do not depend on copy them from one run, <name>.pool, which draws 
 Started again, finished runs are skipped. A run that fails stops no other and is named at the end (exit code 1).
 """
 
+import contextlib
 import fcntl
 import json
 import os
@@ -16,7 +17,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
 import hydra
@@ -40,6 +40,14 @@ OWN = ("name", "iterations", "gpus_per_run", "sweep", "grid.axes", "grid.largest
 SIZES = ("sampling.num_initial", "sampling.num_corrections", "eval.num_samples", "eval.rounds")
 # M_0's samples do not depend on these: runs that differ in them alone share a pool.
 AFTER_M0 = re.compile(r"(strategy|reward|filter|training|peft|compat|eval\.initialization)\b.*")
+# hydra/launcher: what Hydra presets otherwise is an hour, after which a run is not begun again
+LAUNCHERS = {
+    "submitit_local": {"hydra.launcher.timeout_min": 10080},  # a week
+    "submitit_slurm": {"hydra.launcher.timeout_min": 240, "hydra.launcher.max_num_timeout": 10},  # as launcher=slurm
+}
+VISIBLE, GPUS = "CUDA_VISIBLE_DEVICES", "STASC_SWEEP_GPUS"  # of this process; and as its jobs on this machine read it
+MULTIRUN = ("--multirun", "-m")  # to Hydra always, and first: it takes an option between settings for an error
+NO_RESULT = "it has no result: not begun, or its job was lost; the same command again goes on"
 SHORT = {"model": "", "data": "", "strategy": "", "sampling.num_initial": "i", "sampling.num_corrections": "c",
          "seed": "s"}  # fmt: skip
 
@@ -57,10 +65,20 @@ def main(argv: list[str]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     largest = [f"'{size}={max(flatten(config)[size] for config in composed_runs)}'" for size in SIZES]
-    sys.argv = [sys.argv[0], *argv, f"grid.axes=[{','.join(axes)}]", f"grid.largest=[{','.join(largest)}]"]
+    given = values(argv)
+    of_launcher = LAUNCHERS.get(given.get("hydra/launcher"), {})
+    presets = [f"{key}={value}" for key, value in of_launcher.items() if key not in given]
+    rest = [argument for argument in argv if argument not in MULTIRUN] + presets
+    sys.argv = [sys.argv[0], MULTIRUN[0], *rest, f"grid.axes=[{','.join(axes)}]", f"grid.largest=[{','.join(largest)}]"]
+    if VISIBLE in os.environ:
+        os.environ[GPUS] = os.environ[VISIBLE]
     print(f"sweep {own['name']}: {len(runs)} runs", flush=True)
-    run_cell()
-    return summarize(own["name"], runs)
+    lost = 0
+    try:
+        run_cell()
+    except SystemExit:  # of Hydra, which has said why: a job was lost, or it knows no such launcher
+        lost = 1
+    return summarize(own["name"], runs) or lost
 
 
 def grid(argv: Sequence[str]) -> tuple[list[str], list[list[str]]]:
@@ -110,14 +128,21 @@ def run_cell(config: DictConfig) -> None:
     pool = run_name(f"{config.name}.pool", config.grid.axes, shared)
     folder = sweep_folder(config.name)
     make_folder(folder / "runs")
-    started = time.monotonic()
-    with gpu_share(config.gpus_per_run) as environment:
-        made, code = pool, make(pool, 0, [*shared, *config.grid.largest], folder, environment)
-        if code == 0:
-            own = [*overrides, f"launcher.pool={pool}"]
-            made, code = name, make(name, config.iterations, own, folder, environment)
+    started, gpus, made = time.monotonic(), None, name
+    show_gpus()
+    try:
+        with gpu_share(config.gpus_per_run) as environment:
+            gpus = environment.get(VISIBLE, "all")
+            made, code = pool, make(pool, 0, [*shared, *config.grid.largest], folder, environment)
+            if code == 0:
+                own = [*overrides, f"launcher.pool={pool}"]
+                made, code = name, make(name, config.iterations, own, folder, environment)
+    except PipelineError as error:
+        code = error.exit_code
+        with open(folder / f"{name}.log", "ab") as log:
+            log.write(f"error: {error}\n".encode())
     seconds = round(time.monotonic() - started, 1)
-    result = {"run": name, "pool": pool, "overrides": overrides, "exit_code": code, "seconds": seconds,
+    result = {"run": name, "pool": pool, "overrides": overrides, "exit_code": code, "seconds": seconds, "gpus": gpus,
               "log": f"{folder / made}.log"}  # fmt: skip
     publish(folder / "runs" / f"{name}.json", json.dumps(result, indent=1).encode(), replace=True)
     print(f"{name}: {'done' if code == 0 else 'failed, see ' + result['log']}, {seconds:.0f} s", flush=True)
@@ -136,7 +161,7 @@ def make(name: str, iterations: int, overrides: Sequence[str], folder: Path, env
         else:
             arguments = " ".join(map(quoted, overrides))
             command = ["make", "iterate", f"N={iterations}", f"RUN={name}", f"ARGS={arguments}"]
-        return subprocess.run(command, env=environment, stdout=log, stderr=log, check=False).returncode
+        return subprocess.run(command, env=environment, stdout=log, stderr=log, close_fds=False).returncode
 
 
 def quoted(override: str) -> str:
@@ -148,7 +173,15 @@ def sweep_folder(sweep: str) -> Path:
     return RUNS / "_sweeps" / sweep
 
 
-@contextmanager
+def show_gpus() -> None:
+    """Let a job of submitit_local see this machine's GPUs: submitit shows it none but those that were asked of it."""
+    if os.environ.get("SUBMITIT_EXECUTOR") == "local" and not os.environ[VISIBLE]:
+        del os.environ[VISIBLE]
+        if GPUS in os.environ:
+            os.environ[VISIBLE] = os.environ[GPUS]
+
+
+@contextlib.contextmanager
 def gpu_share(size: int) -> Iterator[dict[str, str]]:
     """The environment of a run: all GPUs, or the first `size` of them that no other run of a sweep here holds."""
     environment = dict(os.environ)
@@ -166,7 +199,8 @@ def gpu_share(size: int) -> Iterator[dict[str, str]]:
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
                     continue
-                yield environment | {"CUDA_VISIBLE_DEVICES": ",".join(share)}
+                os.set_inheritable(lock.fileno(), True)  # by make, which may outlive this process
+                yield environment | {VISIBLE: ",".join(share)}
                 return
         time.sleep(5)
 
@@ -180,7 +214,7 @@ def summarize(sweep: str, runs: dict[str, list[str]]) -> int:
     if len(failed) < len(runs):
         subprocess.run([sys.executable, "-m", "analysis.runs", f"sweep={sweep}"], check=False)
     for name in failed:
-        print(f"failed: {name}, {'see ' + results[name]['log'] if results[name] else 'not run'}", file=sys.stderr)
+        print(f"failed: {name}, {'see ' + results[name]['log'] if results[name] else NO_RESULT}", file=sys.stderr)
     return 1 if failed else 0
 
 

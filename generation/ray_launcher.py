@@ -6,6 +6,7 @@ Ray starts a task again, elsewhere if it must, when its node or process is lost;
 
 import os
 import signal
+import socket
 import sys
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from generation import remote
 from generation.plan import Plan
 from generation.progress import Progress
 
+ANSWER_SECONDS = 10  # for a cluster's port to answer; Ray itself would try for 14 minutes
 # What a worker inherits from the stage's environment; everything else is the node's own. Credentials stay here.
 FORWARDED = ("PYTHONPATH", "STASC_", "VLLM_", "NCCL_", "LD_LIBRARY_PATH")
 
@@ -47,13 +49,16 @@ def connect(address: str):
     try:
         import ray
     except ImportError:
-        raise ConfigError("launcher=ray needs ray: `.venv/bin/python -m pip install ray`") from None
+        raise ConfigError("launcher=ray needs ray: `make ray`") from None
     handlers = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)}
+    host, _, port = address.rpartition("//")[2].rpartition(":")
     try:
+        if port.isdecimal():
+            socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_SECONDS).close()
         ray.init(address=address, log_to_driver=False, logging_level="warning")
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, OverflowError, ValueError, RuntimeError) as error:
         raise ConfigError(
-            f"launcher.cluster={address}: no Ray cluster answers ({error}); start one with `ray start --head`"
+            f"launcher.cluster={address}: no Ray cluster answers ({error}); start one with `.venv/bin/ray start --head`"
         ) from None
     for signum, handler in handlers.items():  # Ray takes SIGTERM for itself
         signal.signal(signum, handler)

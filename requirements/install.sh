@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Makes .venv from the lock that fits this machine; does nothing when it is there and current.
+#   install.sh ray         adds what is in requirements/ray.txt, for launcher=ray and its tests
 #   ACCELERATOR=cpu|cuda   overrides nvidia-smi; without it the choice made first is kept (.venv/.accelerator)
 #   PYTHON=<interpreter>   overrides the search for python3.11, python3.12 and python3
 # Exits with 2 and one sentence when the machine lacks something. An interrupted installation is done again: the
-# stamp .venv/.installed, the accelerator and the lock's sha256, is written last.
+# stamp .venv/.installed, the accelerator and the lock's sha256, is written last; so is .venv/.with-ray, for Ray's lock.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -30,6 +31,8 @@ accelerator() {
 }
 
 installed() { [[ -x .venv/bin/python && -f .venv/.installed && $(<.venv/.installed) == "$stamp" ]]; }
+with_ray() { [[ -f .venv/.with-ray && $(<.venv/.with-ray) == "$(sha256sum <requirements/ray.txt)" ]]; }
+one_at_a_time() { exec 9<requirements && flock 9; } # two terminals: one installs, the other waits and finds it done
 
 find_python() {
     local candidates=(python3.11 python3.12 python3) candidate version found="" without_venv=""
@@ -92,17 +95,28 @@ install_lock() {
     echo "setup: done in $SECONDS seconds"
 }
 
+add_ray() {
+    echo "setup: adding Ray to .venv ..."
+    pip_install --requirement requirements/ray.txt || fail_install
+    sha256sum <requirements/ray.txt >.venv/.with-ray
+}
+
+(($# == 0)) || [[ $* == ray ]] || fail "'$*' was given; ray or nothing was expected"
 accelerator=$(accelerator)
 [[ -v NEED_GIB[$accelerator] ]] || fail "ACCELERATOR=$accelerator is unknown; use cpu or cuda"
 lock=requirements/$accelerator.txt
 log=.venv/install.log
 stamp="$accelerator $(sha256sum <"$lock")"
 if ! installed; then
-    exec 9<requirements && flock 9 # two terminals: one installs, the other waits and finds it done
+    one_at_a_time
     if ! installed; then
         [[ ! -L .venv ]] || fail ".venv is a link to $(readlink .venv), whose packages are not those of $lock; remove the link (rm .venv) and run this again"
         python=$(find_python)
         check_machine
         install_lock
     fi
+fi
+if [[ $* == ray ]] && ! with_ray; then
+    one_at_a_time
+    with_ray || add_ray
 fi

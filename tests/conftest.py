@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+ROOMS = ("Makefile", "sweep.py", "conf", "data", "generation", "filtering", "training", "analysis", "requirements",
+         ".venv")  # fmt: skip
 
 TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
@@ -111,3 +113,12 @@ def make_workspace(folder: Path, model: Path) -> Workspace:
 @pytest.fixture
 def workspace(tmp_path, tiny_model) -> Workspace:
     return make_workspace(tmp_path, tiny_model)
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory, tiny_model) -> Workspace:
+    """A workspace in which `make` and sweep.py work too."""
+    workspace = make_workspace(tmp_path_factory.mktemp("project"), tiny_model)
+    for room in ROOMS:
+        (workspace.folder / room).symlink_to(ROOT / room)
+    return workspace

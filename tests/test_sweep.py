@@ -1,47 +1,18 @@
 """A grid of runs on the deterministic engine: shared samples, failures that stop nobody, and going on after a kill."""
 
-import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from tests.analysis.report.browser import CHROMIUM, MISSING, Browser
-from tests.conftest import make_workspace
+from tests.sweeping import command, generated_tokens, sweep
 
 ROOT = Path(__file__).parents[1]
-ROOMS = ("Makefile", "sweep.py", "conf", "data", "generation", "filtering", "training", "analysis", "requirements",
-         ".venv")  # fmt: skip
 AXES = ["name=grid", "sampling.num_initial=1,2", "sampling.num_corrections=1,3", "iterations=0"]
-
-
-@pytest.fixture(scope="module")
-def project(tmp_path_factory, tiny_model):
-    """A workspace in which `make` works too."""
-    workspace = make_workspace(tmp_path_factory.mktemp("project"), tiny_model)
-    for room in ROOMS:
-        (workspace.folder / room).symlink_to(ROOT / room)
-    return workspace
-
-
-def command(workspace, *arguments: str) -> list[str]:
-    settings = [s for s in workspace.settings if not s.startswith("sampling.")]
-    return [sys.executable, "sweep.py", *settings, *arguments]
-
-
-def sweep(workspace, *arguments: str) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        command(workspace, *arguments), cwd=workspace.folder, env=workspace.environment, capture_output=True, text=True
-    )
-
-
-def generated_tokens(workspace, name: str) -> int:
-    folder = workspace.run(name) / "iter_00" / "_costs"
-    return sum(json.loads(path.read_bytes())["generated_tokens"] for path in folder.glob("generation-*.json"))
 
 
 def answers(workspace, name: str) -> dict[str, bytes]:

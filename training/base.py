@@ -11,6 +11,7 @@ import contextlib
 import os
 import re
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,7 @@ CONVERSION = 1  # of the GGUF conversion: to be raised when it would make other 
 
 
 def main(argv: list[str]) -> None:
+    keep_bars_out_of_logs()
     run = Run(stage_arguments(argv, "training.base", "run")["run"])
     model = load(run).model
     with locked(run):
@@ -56,6 +58,13 @@ def main(argv: list[str]) -> None:
             )
         publish(run.base_model, replace(found, stands_for=place(folder, run)).to_json(), replace=True)
         print(f"base model: {os.path.relpath(folder)}, {found.digest[:12]}", flush=True)
+
+
+def keep_bars_out_of_logs() -> None:
+    """No progress bars of downloads and the conversion where stderr is no terminal. tqdm reads this once, when it is
+    imported."""
+    if not sys.stderr.isatty():
+        os.environ.setdefault("TQDM_DISABLE", "1")
 
 
 def place(folder: Path, run: Run) -> str:

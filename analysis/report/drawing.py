@@ -50,7 +50,7 @@ STYLE = {
 
 
 class Series(NamedTuple):
-    """One line: a label, a colour, a marker, and {iteration: estimate}."""
+    """One line: a label, a colour, a marker, and {iteration, or round: estimate}."""
 
     label: str
     colour: str
@@ -58,20 +58,20 @@ class Series(NamedTuple):
     points: Mapping[int, Estimate]
 
 
-def panel(name: str, unit: str) -> tuple[Figure, Axes]:
-    """An empty panel over iterations."""
+def panel(name: str, unit: str, over: str = "iteration n of checkpoint Mₙ") -> tuple[Figure, Axes]:
+    """An empty panel over iterations, or rounds."""
     figure = Figure(figsize=PANEL, layout="constrained")
     axes = figure.add_subplot()
     axes.set_title(name, pad=20)
-    axes.set_xlabel("iteration n of checkpoint Mₙ")
+    axes.set_xlabel(over)
     axes.set_ylabel(unit)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=11, min_n_ticks=1))
     axes.yaxis.set_major_locator(MaxNLocator(nbins=5))
     return figure, axes
 
 
-def draw_series(axes: Axes, series: list[Series], line: str = "-") -> None:
-    """Lines with intervals, side by side so that they do not cover each other."""
+def draw_series(axes: Axes, series: list[Series], line: str = "-", name: str = "M{}") -> None:
+    """Lines with intervals, side by side so that they do not cover each other. name: of a point, in its tooltip."""
     for index, (label, colour, marker, points) in enumerate(series):
         numbers = [n + 0.12 * (index - (len(series) - 1) / 2) for n in points]
         values = [100 * point.value for point in points.values()]
@@ -80,7 +80,7 @@ def draw_series(axes: Axes, series: list[Series], line: str = "-") -> None:
         for x, (n, point) in zip(numbers, points.items(), strict=True):
             axes.vlines(x, 100 * point.low, 100 * point.high, color=colour, linewidth=1.2, alpha=0.75)
             (spot,) = axes.plot([x], [100 * point.value], marker=marker, markersize=9, alpha=0)
-            spot.set_gid(tooltip(label, n, in_words(point)))
+            spot.set_gid(tooltip(label, name.format(n), in_words(point)))
     set_iterations(axes, series[0].points)
 
 
@@ -105,7 +105,7 @@ def draw_bars(
 ) -> None:
     bars = axes.bar(list(heights), list(heights.values()), 0.55, bottom=base, color=colour, label=label)
     for bar, (n, tip) in zip(bars, tips.items(), strict=True):
-        bar.set_gid(tooltip(label, n, tip))
+        bar.set_gid(tooltip(label, f"M{n}", tip))
 
 
 def draw_legend(axes: Axes) -> None:
@@ -127,9 +127,9 @@ def in_words(estimate: Estimate) -> str:
     return f"{100 * estimate.value:.1f} % ({100 * estimate.low:.1f} to {100 * estimate.high:.1f})"
 
 
-def tooltip(label: str, iteration: int, words: str) -> str:
+def tooltip(label: str, point: str, words: str) -> str:
     """An SVG id that `inline` turns into a tooltip."""
-    return f"tip: {label}, M{iteration}: {words}"
+    return f"tip: {label}, {point}: {words}"
 
 
 def plot_files(drawn: Mapping[str, Figure], labels: Mapping[str, str]) -> tuple[dict[str, bytes], dict[str, Markup]]:

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from analysis.inspection.selection import read_tables
 from analysis.report.record import RunRecord
+from analysis.report.viewer import Shown
 from analysis.taxonomy import classify
 from data.fingerprint import sample_seed
 from data.run import Run
@@ -25,16 +26,16 @@ COLUMNS = ("question_id", "question", "initial_answer", "correction", "transitio
 @dataclass
 class Pairs:
     """changes: {(split, iteration): {(category, transition): pairs}}. examples: {(category, transition): the
-    first rows met, those of test first}. shown: rows for the viewer, with iteration and category."""
+    first rows met, those of test first}. shown: the pairs for the viewer."""
 
+    shown: Shown
     changes: dict[tuple[str, int], Counter[tuple[str, str]]] = field(default_factory=dict)
     examples: dict[tuple[str, str], list[dict[str, Any]]] = field(default_factory=lambda: defaultdict(list))
-    shown: list[dict[str, Any]] = field(default_factory=list)
 
 
 def read_pairs(run: Run, record: RunRecord, chosen: dict[str, set[str]]) -> Pairs:
     """Classify every pair of a run, one shard in memory at a time; keep the rows of the chosen questions."""
-    pairs = Pairs()
+    pairs = Pairs(Shown(record.iterations[0].manifests["trajectories"].settings["scoring"]["rewards"]))
     for iteration in record.iterations:
         for split in reversed(SPLITS):  # held-out pairs are the better examples
             counter = pairs.changes.setdefault((split, iteration.number), Counter())
@@ -55,8 +56,7 @@ def add_table(
         if len(examples := pairs.examples[change]) < NUM_EXAMPLES:
             examples += table.slice(row, 1).to_pylist()
     rows = [row for row, question_id in enumerate(ids) if question_id in chosen]
-    for row, values in zip(rows, table.take(rows).to_pylist(), strict=True):
-        pairs.shown.append(values | {"iteration": iteration, "category": categories[row]})
+    pairs.shown.add(table.take(rows), iteration, [categories[row] for row in rows])
 
 
 def choose_questions(record: RunRecord) -> dict[str, set[str]]:

@@ -38,9 +38,11 @@ KEPT = {
     "unfiltered": "unfiltered",
     "random": "drawn at random",
 }
+MAX_CURVES = 6  # as many as there are colours: M_0 and the last of the others; the table has all
 LABELS = {  # what a screen reader says; the numbers stand in the tables
     "accuracy": "Accuracy of initial answers and corrections over iterations",
     "corrections": "What corrections mend and break over iterations",
+    "rounds": "Accuracy over rounds of correction",
     "rates": "Copies, truncations and format failures over iterations",
     "kept": "Rows kept for training over iterations",
     "time": "Time by stage over iterations",
@@ -60,6 +62,8 @@ def draw_plots(record: RunRecord, results: Results, overlay: Overlay | None) -> 
             plots[f"corrections-{split}"] = corrections(split, results)
         for split in results.figures:
             plots[f"rates-{split}"] = rates(split, results)
+        for split in record.iterations[0].rounds:
+            plots[f"rounds-{split}"] = further_rounds(split, record)
         plots["kept-train"] = kept_rows(record)
         plots["time"] = time(record)
         plots["tokens"] = tokens(record)
@@ -97,6 +101,21 @@ def corrections(split: str, results: Results) -> Figure:
     axes.use_sticky_edges = False  # bars would otherwise touch the frame
     axes.margins(y=0.1)
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:+g}".replace("-", "−") if value else "0")
+    draw_legend(axes)
+    return figure
+
+
+def further_rounds(split: str, record: RunRecord) -> Figure:
+    """Accuracy of initial answers (round 0) and of every round of corrections, a line per checkpoint."""
+    drawn = [*record.iterations[:1], *record.iterations[1:][1 - MAX_CURVES :]]
+    looks = zip((BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY), "os^Dv*", strict=True)
+    series = [
+        Series(f"M{iteration.number}", colour, marker, dict(enumerate(iteration.rounds[split])))
+        for iteration, (colour, marker) in zip(drawn, looks, strict=False)
+    ]
+    figure, axes = panel(split.capitalize(), "right answers (%)", "rounds of correction")
+    draw_series(axes, series, name="round {}")
+    axes.set_ylim(bottom=0)
     draw_legend(axes)
     return figure
 

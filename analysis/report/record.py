@@ -8,7 +8,9 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
+from analysis import rounds
 from analysis.counts import QuestionCounts
+from analysis.statistics import Estimate
 from analysis.trajectories import question_counts
 from conf.schema import load
 from conf.stored import read_settings, samples_run
@@ -26,7 +28,8 @@ QUARANTINED = "_quarantined.jsonl"
 
 @dataclass(frozen=True)
 class IterationRecord:
-    """What M_n left. counts: by split. manifests: by stage folder. costs: {stage: sums over its processes}."""
+    """What M_n left. counts: by split. manifests: by stage folder. costs: {stage: sums over its processes}. rounds: by
+    held-out split, accuracy of initial answers and of every round of corrections; {} where there is one round."""
 
     number: int
     metrics: dict[str, Any]
@@ -34,6 +37,7 @@ class IterationRecord:
     manifests: dict[str, Manifest]
     checkpoint: Checkpoint
     costs: dict[str, dict[str, Any]]
+    rounds: dict[str, list[Estimate]]
 
 
 @dataclass(frozen=True)
@@ -86,13 +90,16 @@ def read_iteration(source: Run, iteration: Iteration) -> IterationRecord:
     folders = stage_folders(source, iteration)
     made_by = f"make iterate RUN={source.name}"
     manifests = {stage: required_manifest(folder, made_by) for stage, folder in folders.items()}
+    counts = {split: question_counts(iteration, split) for split in SPLITS}
+    curves = {split: rounds.curve(iteration, split, counts[split]) for split in SPLITS[1:]}
     return IterationRecord(
         number=iteration.number,
         metrics=read_metrics(iteration, manifests),
-        counts={split: question_counts(iteration, split) for split in SPLITS},
+        counts=counts,
         manifests=manifests,
         checkpoint=locate(source, iteration.number)[1],
         costs=read_costs(iteration.costs),
+        rounds={split: curve for split, curve in curves.items() if curve},
     )
 
 

@@ -18,6 +18,7 @@ VIEWS = [Part("report", "Report", "report.html"), Part("trajectories", "Trajecto
 SECTIONS = [
     Part("accuracy", "Learning curves", "accuracy.html"),
     Part("transitions", "Transitions", "transitions.html"),
+    Part("rounds", "Rounds of correction", "rounds.html"),
     Part("training-rows", "Training rows", "training_rows.html"),
     Part("rates", "Copies and failures", "rates.html"),
     Part("changes", "What corrections do", "changes.html"),
@@ -36,7 +37,8 @@ def run_report(run: Run, record: RunRecord, overlay: Overlay | None = None) -> t
     files, svgs = plot_files(plots.draw_plots(record, results, overlay), plots.LABELS)
     trajectories, cautions = record.iterations[-1].manifests["trajectories"], warnings(run, record)
     baselines = read_baselines(run)
-    shown = [section for section in SECTIONS if section.id != "baselines" or baselines]
+    there = {"baselines": baselines, "rounds": record.iterations[0].rounds}
+    shown = [section for section in SECTIONS if there.get(section.id, True)]
     context = sections.training_rows(record) | sections.changes(record, pairs) | provenance.settings(record)
     content = render(
         record.name, VIEWS, shown, SCRIPTS, record=record, results=results, svgs=svgs, **context,
@@ -46,9 +48,9 @@ def run_report(run: Run, record: RunRecord, overlay: Overlay | None = None) -> t
         lineage=provenance.lineage(record), warnings=cautions, alerts=sections.alerts(record, cautions), splits=SPLITS,
         numbers=[iteration.number for iteration in record.iterations],
         rewards=trajectories.settings["scoring"]["rewards"],
-        reason_names=sorted({row["reason"] for row in pairs.shown}),
-        flag_names=sorted({flag for row in pairs.shown for flag in row["flags"]}),
-        sampled=sampled(coverage(record, chosen)), data=embed(record, pairs),
+        reason_names=sorted(pairs.shown.reasons),
+        flag_names=sorted(pairs.shown.flags),
+        sampled=sampled(coverage(record, chosen)), data=embed(record, pairs.shown),
     )  # fmt: skip
     return content, files
 

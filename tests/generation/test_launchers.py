@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from data.errors import ConfigError
+from generation.ray_launcher import connect
 from tests.generation.background import (
     NUM_SHARDS,
     assert_alike,
@@ -18,7 +20,6 @@ from tests.generation.background import (
     num_published,
     processes,
     until,
-    with_reference,
 )
 
 ON_SLURM = ["launcher=slurm", "launcher.cluster=local", "launcher.workers=2"]
@@ -30,15 +31,10 @@ def on_ray(cluster) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory, tiny_model):
-    with with_reference(tmp_path_factory.mktemp("launchers"), tiny_model) as workspace:
-        yield workspace
-
-
-@pytest.fixture(scope="module")
 def cluster():
     """A Ray cluster of two nodes with a CPU each."""
-    Cluster = pytest.importorskip("ray.cluster_utils", reason="the extra `ray` is not installed").Cluster
+    from ray.cluster_utils import Cluster
+
     node = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
     cluster = Cluster(initialize_head=True, head_node_args=node | {"include_dashboard": False})
     cluster.second = cluster.add_node(**node)
@@ -95,10 +91,16 @@ def test_a_stage_that_is_stopped_takes_its_workers_along(place, request, launche
     assert 0 < num_published(place, run) < NUM_SHARDS
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "127.0.0.1:99999"])
+def test_an_address_without_a_ray_cluster_is_refused_at_once(address):
+    with pytest.raises(ConfigError, match=f"launcher.cluster={address}: no Ray cluster answers"):
+        connect(address)
+
+
 @pytest.mark.slow
 def test_a_ray_node_that_is_removed_takes_no_row_along(place, cluster):
     stage = begin(place, "moved", *on_ray(cluster))
-    until(lambda: num_published(place, "moved") > 4)
+    until(lambda: num_published(place, "moved") > NUM_SHARDS // 2)
     assert len(processes(place, "generation.worker")) == 2
     cluster.remove_node(cluster.second, allow_graceful=False)
     until(lambda: len(processes(place, "generation.worker")) == 1, 20)
@@ -107,15 +109,18 @@ def test_a_ray_node_that_is_removed_takes_no_row_along(place, cluster):
     assert_alike(place, "moved")
 
 
-@pytest.mark.parametrize(("launcher", "package"), [("slurm", "submitit"), ("ray", "ray")])
-def test_a_package_that_is_missing_is_said_in_a_sentence(place, tmp_path, launcher, package):
+@pytest.mark.parametrize(
+    ("launcher", "package", "mend"),
+    [("slurm", "submitit", ".venv/bin/python -m pip install submitit"), ("ray", "ray", "make ray")],
+)
+def test_a_package_that_is_missing_is_said_in_a_sentence(place, tmp_path, launcher, package, mend):
     (tmp_path / f"{package}.py").write_text("raise ImportError")
     configure(place, "unfit", f"launcher={launcher}")
     environment = place.environment | {"PYTHONPATH": f"{tmp_path}:{place.environment['PYTHONPATH']}"}
     command = [sys.executable, "-m", "generation", "run=unfit", "iteration=0"]
     done = subprocess.run(command, cwd=place.folder, env=environment, capture_output=True, text=True)
     assert done.returncode == 2
-    assert done.stderr == f"error: launcher={launcher} needs {package}: `.venv/bin/python -m pip install {package}`\n"
+    assert done.stderr == f"error: launcher={launcher} needs {package}: `{mend}`\n"
 
 
 def test_a_worker_that_fails_for_good_stops_the_stage_with_its_reason(place):

@@ -32,11 +32,16 @@ class Clone:
             self.program(tool, f'exec {shutil.which(tool)} "$@"')
         self.program("python3.11", f'exec {PYTHON} "$@"')
         self.lock(PACKAGE)
-        with zipfile.ZipFile(folder / "wheels" / "tiny-1.0-py3-none-any.whl", "w") as wheel:
-            wheel.writestr("tiny.py", "")
-            wheel.writestr("tiny-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n")
-            wheel.writestr("tiny-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-            wheel.writestr("tiny-1.0.dist-info/RECORD", "")
+        self.wheel("tiny")
+
+    def wheel(self, package: str) -> None:
+        """Version 1.0 of a package, where pip looks for wheels."""
+        with zipfile.ZipFile(self.folder / "wheels" / f"{package}-1.0-py3-none-any.whl", "w") as wheel:
+            wheel.writestr(f"{package}.py", "")
+            about = f"{package}-1.0.dist-info"
+            wheel.writestr(f"{about}/METADATA", f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
+            wheel.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+            wheel.writestr(f"{about}/RECORD", "")
 
     def program(self, name: str, script: str) -> None:
         """Put a program of this name on PATH."""
@@ -48,14 +53,17 @@ class Clone:
     def lock(self, *packages: str) -> None:
         for accelerator in ("cpu", "cuda"):
             (self.folder / "requirements" / f"{accelerator}.txt").write_text("".join(f"{p}\n" for p in packages))
+        (self.folder / "requirements" / "ray.txt").write_text("# added to either\nray==1.0\n")
 
     def command(self, **environment: str) -> dict:
         environment = {"PATH": str(self.bin), "HOME": str(self.folder), "PIP_CONFIG_FILE": os.devnull} | environment
         environment |= {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(self.folder / "wheels")}
         return {"args": [BASH, self.folder / "requirements" / "install.sh"], "env": environment, "text": True}
 
-    def install(self, **environment: str) -> subprocess.CompletedProcess:
-        return subprocess.run(**self.command(**environment), capture_output=True, check=False)
+    def install(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
+        command = self.command(**environment)
+        command["args"] += arguments
+        return subprocess.run(**command, capture_output=True, check=False)
 
     @property
     def stamp(self) -> Path:
@@ -125,6 +133,8 @@ def test_no_network_names_the_package_and_is_not_taken_for_done(clone):
     clone.lock(PACKAGE)
     assert clone.install().returncode == 0
     assert clone.stamp.exists()
+    refuses(clone.install("ray"), "ray==1.0", "network")
+    assert clone.install().stdout == "", "Ray is not needed"
 
 
 def test_once_done_it_does_nothing_and_needs_nothing(clone):
@@ -141,10 +151,18 @@ def test_once_done_it_does_nothing_and_needs_nothing(clone):
     assert time.monotonic() - started < 1  # 0.02 s on an idle machine
 
 
-def test_another_accelerator_is_installed_and_the_choice_kept(clone):
-    assert clone.install().returncode == 0
+def test_another_accelerator_is_installed_without_ray_and_the_choice_kept(clone):
+    clone.wheel("ray")
+    both = clone.install("ray")
+    assert (both.returncode, both.stderr, both.stdout.count("\n")) == (0, "", 3)
     before = clone.stamp.read_text()
     assert "installing" in clone.install(ACCELERATOR="cuda").stdout
     assert clone.stamp.read_text() != before
     assert clone.install().stdout == ""
     assert (clone.folder / ".venv" / ".accelerator").read_text() == "cuda\n"
+    assert clone.install("ray").stdout == "setup: adding Ray to .venv ...\n"
+    assert clone.install("ray").stdout == clone.install().stdout == ""
+
+
+def test_an_argument_that_is_none(clone):
+    refuses(clone.install("rya"), "'rya' was given", "ray or nothing")

@@ -6,10 +6,11 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-UNLOCKED = ("ray",)  # extras that no lock has
+OWN_LOCK = {"ray"}  # the extra that requirements/ray.txt adds to either lock
 PIN = re.compile(r"([a-z0-9][a-z0-9-]*)==([0-9][0-9a-z.+]*)")
 
 
@@ -23,7 +24,7 @@ def lock(accelerator: str) -> dict[str, str]:
 def test_every_pin_of_the_project_is_in_the_lock(accelerator):
     other = {"cpu", "cuda"} - {accelerator}
     extras = PROJECT["optional-dependencies"]
-    wanted = PROJECT["dependencies"] + [pin for name in extras.keys() - other - set(UNLOCKED) for pin in extras[name]]
+    wanted = PROJECT["dependencies"] + [pin for name in extras.keys() - other - OWN_LOCK for pin in extras[name]]
     locked = lock(accelerator)
     for pin in wanted:
         name = re.match(r"[a-z0-9-]+", pin)[0]
@@ -47,7 +48,20 @@ def test_a_lock_says_how_it_was_made_and_names_no_machine(accelerator):
     assert not re.search(r"://|(^|\s)/|find-links|index-url", text)
 
 
+@pytest.mark.parametrize("accelerator", ["cpu", "cuda"])
+def test_rays_lock_adds_all_that_ray_needs_and_replaces_nothing(accelerator):
+    base, added = lock(accelerator), lock("ray")
+    assert {f"ray=={added['ray']}"} == set(PROJECT["optional-dependencies"]["ray"])
+    assert not base.keys() & added.keys()
+    for name in added:
+        for need in map(Requirement, importlib.metadata.requires(name) or []):
+            if need.marker is None or need.marker.evaluate({"extra": ""}):
+                found = (base | added).get(need.name)
+                assert found and need.specifier.contains(found), f"{name} needs {need}, and there is {found}"
+
+
 def test_the_environment_is_the_lock():
     accelerator = (ROOT / ".venv" / ".accelerator").read_text(encoding="utf-8").strip()
-    found = {name: importlib.metadata.version(name) for name in lock(accelerator)}
-    assert found == lock(accelerator), "run requirements/install.sh"
+    locked = lock(accelerator) | lock("ray")
+    found = {name: importlib.metadata.version(name) for name in locked}
+    assert found == locked, "run `make ray`"

@@ -1,6 +1,8 @@
 """A GGUF file becomes a folder with the same weights, tokenizer, template and stop tokens."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -138,3 +140,15 @@ def test_of_two_copies_of_a_tied_matrix_the_output_is_kept(tmp_path):
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "model")
     assert model.get_input_embeddings().weight is model.get_output_embeddings().weight
     assert torch.equal(model.get_input_embeddings().weight, torch.from_numpy(values["output.weight"]).bfloat16())
+
+
+def test_a_log_gets_no_progress_bar(tmp_path):
+    write_gguf(tmp_path / "model.gguf", "smollm", two_matrices=True)
+    stage = (
+        "from pathlib import Path; from training.base import keep_bars_out_of_logs; keep_bars_out_of_logs(); "
+        "import huggingface_hub, sys; from training.base_gguf import convert; "
+        "convert(Path(sys.argv[1]), Path(sys.argv[2]), ['<|im_end|>'], True)"
+    )
+    command = [sys.executable, "-c", stage, str(tmp_path / "model.gguf"), str(tmp_path / "folder")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
