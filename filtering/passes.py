@@ -14,6 +14,7 @@ from data.shards import shard_name
 from filtering import metrics, rounds
 from filtering.filters import LAST_KEPT, Pairs, select
 from filtering.gold import end_of_turn
+from filtering.processes import spread
 from filtering.settings import Settings
 from filtering.shards import Scored, Shards, publish_shard
 from filtering.source import Source
@@ -34,18 +35,18 @@ class Tables:
     round_counts: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
 
-def write_tables(source: Source, settings: Settings, header: dict[str, Any]) -> Tables:
+def write_tables(source: Source, settings: Settings, header: dict[str, Any], processes: int) -> Tables:
     """Both passes: publish the shards of trajectories/ and of sft/, which has as many as there are with kept pairs."""
     files = [(split, file) for split in SPLITS for file in source.files(split)]
     end = end_of_turn(source) if settings.trains_on == "gold_answers" else None
-    shards = Shards(source, settings, header, end)
-    scored = [shards.score(*place) for place in files]
-    refuse_unscorable(source, scored)
-    reasons = select_pairs(scored, settings)
-    with_kept = [place for place, found in zip(files, reasons, strict=True) if (found <= LAST_KEPT).any()]
-    names = {place: shard_name(place[0], number, len(with_kept)) for number, place in enumerate(with_kept)}
-    tasks = zip(files, scored, reasons, strict=True)
-    written = [shards.write(*place, some, found, names.get(place)) for place, some, found in tasks]
+    with spread(Shards(source, settings, header, end), min(processes, len(files))) as each:
+        scored = each("score", files)
+        refuse_unscorable(source, scored)
+        reasons = select_pairs(scored, settings)
+        with_kept = [place for place, found in zip(files, reasons, strict=True) if (found <= LAST_KEPT).any()]
+        names = {place: shard_name(place[0], number, len(with_kept)) for number, place in enumerate(with_kept)}
+        tasks = zip(files, scored, reasons, strict=True)
+        written = each("write", ((*place, some, found, names.get(place)) for place, some, found in tasks))
     tables = Tables()
     for (split, file), some, done in zip(files, scored, written, strict=True):
         tables.trajectories[file] = done.trajectories
