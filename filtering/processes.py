@@ -33,7 +33,7 @@ def num_processes(setting: int, num_pairs: int) -> int:
 @contextlib.contextmanager
 def spread(shards: Shards, processes: int) -> Iterator[Map]:
     """A Map over so many processes, this one where it is one. None of them outlives the context or this process."""
-    if processes == 1:
+    if processes <= 1:
         yield lambda method, tasks: [getattr(shards, method)(*task) for task in tasks]
         return
     workers: dict[Connection, subprocess.Popen] = {}
@@ -99,14 +99,17 @@ def died(process: subprocess.Popen) -> Exception:
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(GRACE_SECONDS)
     code = process.returncode
-    how = f"exit code {code}" if code is None or code >= 0 else f"signal {signal.Signals(-code).name}"
-    again = "run the same command again, with launcher.filter_processes=1 in ARGS if it happens twice"
     if code == -signal.SIGKILL:
         return NotEnoughMemory(
-            f"process {process.pid} of filtering was killed (SIGKILL), as the kernel does where memory runs out; every "
-            f"process holds one shard and all questions of a split: {again}, or a smaller launcher.shard_questions"
+            f"process {process.pid} of filtering was killed (SIGKILL), as the kernel does where memory runs out. Make "
+            "room, or take fewer processes (ARGS=launcher.filter_processes=1), and run the same command again: shards "
+            "that are written are kept"
         )
-    return TryAgain(f"process {process.pid} of filtering ended with {how}; shards that are written are kept: {again}")
+    how = f"exit code {code}" if code is None or code >= 0 else f"signal {signal.Signals(-code).name}"
+    return TryAgain(
+        f"process {process.pid} of filtering ended with {how}. Run the same command again, and with "
+        "ARGS=launcher.filter_processes=1 if that happens twice: shards that are written are kept"
+    )
 
 
 def stop(workers: dict[Connection, subprocess.Popen]) -> None:
