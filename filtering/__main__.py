@@ -17,6 +17,7 @@ from data.run import Run, iteration_number, locked, stage_arguments
 from filtering.compat import equal_only_filter, whole_text_score
 from filtering.filters import FITTING, Options
 from filtering.final_answer import after_marker
+from filtering.processes import num_processes
 from filtering.report import describe
 from filtering.rewards import REWARDS
 from filtering.settings import Scoring, Settings
@@ -38,7 +39,8 @@ def main(argv: list[str]) -> None:
             print(f"{label}: complete", flush=True)
             return
         started = time.monotonic()
-        summary = filter_iteration(source, settings, number)
+        processes = num_processes(config.launcher.filter_processes, source.num_pairs)
+        summary = filter_iteration(source, settings, number, processes)
         seconds = round(time.monotonic() - started, 3)
         publish(source.folder.costs / "filtering.json", json.dumps({"seconds": seconds}).encode(), replace=True)
         print(f"{label}: {seconds:.0f} s\n{describe(summary)}", flush=True)

@@ -52,7 +52,8 @@ class Pairs:
     correction as a rule; repeated: an earlier pair trains the very same; such rows are never trained on. copy: y2,
     where it is trained, repeats y1 verbatim.
     question, content: int64 keys; rows that share `content` have the same question, prompt and trained text.
-    draw: int64, as good as random and unique. These three are needed where `compares_pairs` says so.
+    draw: int64, as good as random and unique. These three are needed where `compares_pairs` says so, for the pairs that
+    pass the filter; 0 for others.
     """
 
     initial_reward: np.ndarray
@@ -137,6 +138,11 @@ def compares_pairs(name: str, options: Options) -> bool:
     return name == "random_matched" or options.drop_duplicates or any(bound is not None for bound in bounds)
 
 
+def passing(pairs: Pairs, name: str, options: Options) -> np.ndarray:
+    """Which pairs are usable and pass the filter, bool of shape (n,); more may drop out where pairs are compared."""
+    return FILTERS[name](*_rewards(pairs), options) & ~(pairs.truncated | pairs.empty | pairs.repeated)
+
+
 def select(pairs: Pairs, name: str, options: Options) -> np.ndarray:
     """The Reason of every pair, int8 of shape (n,), under the filter `name`; kept are those <= LAST_KEPT.
 
@@ -144,12 +150,11 @@ def select(pairs: Pairs, name: str, options: Options) -> np.ndarray:
     others under non_decreasing), the balance, the share of copies, and for random_matched the draw.
     """
     reason = classify(pairs, options)
-    usable = ~(pairs.truncated | pairs.empty | pairs.repeated)
-    chosen = FILTERS[name](*_rewards(pairs), options) & usable
+    chosen = passing(pairs, name, options)
     if name in KEPT_AS:
         reason[chosen] = KEPT_AS[name]
     if name == "correct":
-        reason[~chosen & usable] = Reason.INITIAL_INCORRECT
+        reason[~chosen & ~(pairs.truncated | pairs.empty | pairs.repeated)] = Reason.INITIAL_INCORRECT
     reason[~chosen & (reason == Reason.IMPROVING)] = Reason.NOT_EQUAL
     reason[~chosen & (reason == Reason.KEPT_CORRECT)] = Reason.NOT_IMPROVING
     if not compares_pairs(name, options):

@@ -75,11 +75,11 @@ class Normalizer:
 
     def _kinds(self, characters: np.ndarray) -> np.ndarray:
         """What stands for each character, uint8."""
-        kinds = self._stands_for[characters]
+        kinds = self._stands_for.take(characters)  # half the time of [characters]
         if not kinds.all():
             for code in np.unique(characters[kinds == 0]).tolist():
                 self._stands_for[code] = self._kind(chr(code))
-            kinds = self._stands_for[characters]
+            kinds = self._stands_for.take(characters)
         return kinds
 
     def _kind(self, char: str) -> int:

@@ -3,7 +3,7 @@
 Between the passes a pair is its scores and a few bytes more: texts are in memory one shard at a time.
 """
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,9 @@ from data.shards import shard_name
 from filtering import metrics, rounds
 from filtering.filters import LAST_KEPT, Pairs, select
 from filtering.gold import end_of_turn
+from filtering.processes import spread
 from filtering.settings import Settings
-from filtering.shards import Scored, Shards, publish_shard
+from filtering.shards import Scored, Shards, Written, publish_shard
 from filtering.source import Source
 
 MAX_UNSCORABLE_SHARE = 0.01
@@ -33,28 +34,32 @@ class Tables:
     rounds: dict[str, dict[str, Any]] = field(default_factory=dict)
     round_counts: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
+    def add(self, split: str, file: str, scored: Scored, written: Written, sft_name: str | None) -> None:
+        """Take in a shard."""
+        self.trajectories[file] = written.trajectories
+        if sft_name:
+            self.sft[sft_name] = written.sft
+        self.quarantined += [entry | {"file": file} for entry in scored.quarantined]
+        metrics.add(self.counts.setdefault(split, {}), written.counts)
+        for name, parts in written.sums.items():
+            self.sums.setdefault(split, {}).setdefault(name, []).extend(parts)
 
-def write_tables(source: Source, settings: Settings, header: dict[str, Any]) -> Tables:
+
+def write_tables(source: Source, settings: Settings, header: dict[str, Any], processes: int) -> Tables:
     """Both passes: publish the shards of trajectories/ and of sft/, which has as many as there are with kept pairs."""
     files = [(split, file) for split in SPLITS for file in source.files(split)]
     end = end_of_turn(source) if settings.trains_on == "gold_answers" else None
-    shards = Shards(source, settings, header, end)
-    scored = [shards.score(*place) for place in files]
-    refuse_unscorable(source, scored)
-    reasons = select_pairs(scored, settings)
-    with_kept = [place for place, found in zip(files, reasons, strict=True) if (found <= LAST_KEPT).any()]
-    names = {place: shard_name(place[0], number, len(with_kept)) for number, place in enumerate(with_kept)}
-    tasks = zip(files, scored, reasons, strict=True)
-    written = [shards.write(*place, some, found, names.get(place)) for place, some, found in tasks]
+    with spread(Shards(source, settings, header, end), min(processes, len(files))) as each:
+        scored = each("score", files)
+        refuse_unscorable(source, scored)
+        selected = select_pairs(scored, settings)
+        with_kept = [place for place, some in zip(files, selected, strict=True) if (some.reasons <= LAST_KEPT).any()]
+        names = {place: shard_name(place[0], number, len(with_kept)) for number, place in enumerate(with_kept)}
+        tasks = zip(files, selected, strict=True)
+        written = each("write", [(*place, some, names.get(place)) for place, some in tasks])
     tables = Tables()
-    for (split, file), some, done in zip(files, scored, written, strict=True):
-        tables.trajectories[file] = done.trajectories
-        if done.sft:
-            tables.sft[names[split, file]] = done.sft
-        tables.quarantined += [entry | {"file": file} for entry in some.quarantined]
-        metrics.add(tables.counts.setdefault(split, {}), done.counts)
-        for name, parts in done.sums.items():
-            tables.sums.setdefault(split, {}).setdefault(name, []).extend(parts)
+    for (split, file), some, done in zip(files, selected, written, strict=True):
+        tables.add(split, file, some, done, names.get((split, file)))
     for split in SPLITS if source.further_rounds else ():
         write_rounds(source, settings, split, header, tables)
     return tables
@@ -71,15 +76,19 @@ def refuse_unscorable(source: Source, scored: list[Scored]) -> None:
         )
 
 
-def select_pairs(scored: list[Scored], settings: Settings) -> list[np.ndarray]:
-    """The Reason of every scorable pair, by shard; pairs that are compared are selected over the whole run at once."""
+def select_pairs(scored: list[Scored], settings: Settings) -> list[Scored]:
+    """The shards with the Reason of every scorable pair; pairs that are compared are selected over the whole run at
+    once."""
     compared = [shard.columns for shard in scored if shard.columns is not None]
-    if compared:
-        columns = (column.name for column in fields(Pairs))
-        run = Pairs(*(np.concatenate([getattr(pairs, name) for pairs in compared]) for name in columns))
-        ends = np.cumsum([len(pairs.copy) for pairs in compared])
-        selected = iter(np.split(select(run, settings.filter, settings.options), ends[:-1]))
-    return [next(selected) if shard.reasons is None else shard.reasons for shard in scored]
+    if not compared:
+        return scored
+    columns = (column.name for column in fields(Pairs))
+    run = Pairs(*(np.concatenate([getattr(pairs, name) for pairs in compared]) for name in columns))
+    ends = np.cumsum([len(pairs.copy) for pairs in compared])
+    reasons = iter(np.split(select(run, settings.filter, settings.options), ends[:-1]))
+    return [
+        shard if shard.columns is None else replace(shard, columns=None, reasons=next(reasons)) for shard in scored
+    ]
 
 
 def write_rounds(source: Source, settings: Settings, split: str, header: dict[str, Any], tables: Tables) -> None:

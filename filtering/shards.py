@@ -29,8 +29,8 @@ from filtering.trajectories import Verdicts, pair_columns, to_table
 @dataclass(frozen=True)
 class Scored:
     """What the first pass leaves of a shard. scores: of its texts. scorable: which of its pairs have all of them, bool.
-    quarantined: rows for the others. Of the scorable pairs, columns: what the filter sees, where it compares those of
-    the whole run; reasons: the Reason of each, int8, where it does not."""
+    quarantined: rows for the others. Of the scorable pairs, columns: what the filter sees, where it has yet to compare
+    those of the whole run; reasons: the Reason of each, int8, where that is settled."""
 
     scores: Scores
     scorable: np.ndarray
@@ -71,9 +71,9 @@ class Shards:
                 columns, reasons = None, select(columns, settings.filter, settings.options)
         return Scored(scores, scorable, [_unscorable(key) for key in others.pair_ids()], columns, reasons)
 
-    def write(self, split: str, file: str, scored: Scored, reasons: np.ndarray, sft_name: str | None) -> Written:
-        """Publish the shard of trajectories/, and that of sft/ where it has a name. reasons: of the scorable pairs."""
-        settings, folder = self.settings, self.source.folder
+    def write(self, split: str, file: str, scored: Scored, sft_name: str | None) -> Written:
+        """Publish the shard of trajectories/, and that of sft/ where it has a name."""
+        settings, folder, reasons = self.settings, self.source.folder, scored.reasons
         samples = self._read(split, file, "token_ids", *(sft.COLUMNS if sft_name else ()))
         pairs = samples.joined.where(scored.scorable)
         verdicts = Verdicts.of(samples, pairs, scored.scores, settings.scoring, reasons)

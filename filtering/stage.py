@@ -31,12 +31,13 @@ def parts_of(source: Source) -> list[Path]:
     return [folder.trajectories, *([folder.rounds] if source.further_rounds else []), folder.sft]
 
 
-def filter_iteration(source: Source, settings: Settings, iteration: int) -> dict[str, Any]:
+def filter_iteration(source: Source, settings: Settings, iteration: int, processes: int = 1) -> dict[str, Any]:
     """Make trajectories/, metrics.json and sft/, whose manifest comes last; returns what metrics.json holds."""
     folder, fingerprint, parents = source.folder, asdict(settings), source.parents
     for part in parts_of(source):
         clear_the_way(part, lineage(fingerprint, parents))
-    tables = write_tables(source, settings, {"iteration": iteration, "lineage": lineage(fingerprint, parents)})
+    header = {"iteration": iteration, "lineage": lineage(fingerprint, parents)}
+    tables = write_tables(source, settings, header, processes)
 
     quarantined, reports = tables.quarantined, {}
     if quarantined:

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from data.fingerprint import sample_seed
 from data.schemas import trajectories as trajectories_schema
 from filtering import flags
-from filtering.filters import LAST_KEPT, TRANSITIONS, Pairs, Reason, compares_pairs, transitions
+from filtering.filters import LAST_KEPT, TRANSITIONS, Pairs, Reason, compares_pairs, passing, transitions
 from filtering.join import Joined
 from filtering.samples import Samples, Scores, taken
 from filtering.settings import Scoring, Settings
@@ -39,16 +39,22 @@ def pair_columns(samples: Samples, pairs: Joined, scores: Scores, settings: Sett
     columns = Pairs(initial, correction, truncated, empty, repeated, copy)
     if not compares_pairs(settings.filter, settings.options):
         return columns
-    ids, texts = pairs.pair_ids(), samples.texts
-    contents = zip(ids, answers.tolist(), corrections.tolist(), strict=True)
-    contents = [(key[0], texts[answer], texts[correction])[:depth] for key, answer, correction in contents]
-    question = np.array([sample_seed(key) for key in pairs.question_ids.to_pylist()], dtype=np.int64)
+    rows = np.flatnonzero(passing(columns, settings.filter, settings.options))
+    ids, texts = pairs.where(rows).pair_ids(), samples.texts
+    contents = zip(ids, answers[rows].tolist(), corrections[rows].tolist(), strict=True)
     return replace(
         columns,
-        question=question[pairs.pair_questions],
-        content=np.array([sample_seed(*content) for content in contents], dtype=np.int64),
-        draw=np.array([sample_seed(settings.seed, "filter", *key) for key in ids], dtype=np.int64),
+        question=_hashes(len(pairs), rows, [(key[0],) for key in ids]),
+        content=_hashes(len(pairs), rows, [(key[0], texts[y1], texts[y2])[:depth] for key, y1, y2 in contents]),
+        draw=_hashes(len(pairs), rows, [(settings.seed, "filter", *key) for key in ids]),
     )
+
+
+def _hashes(length: int, rows: np.ndarray, keys: list[tuple[str | int, ...]]) -> np.ndarray:
+    """int64 of this length: the hash of each key in its row, 0 elsewhere."""
+    hashes = np.zeros(length, dtype=np.int64)
+    hashes[rows] = [sample_seed(*key) for key in keys]
+    return hashes
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from pathlib import Path
 from conf.schema import load
 from data.checkpoints import locate
 from data.errors import ConfigError, stage_main
+from data.processes import die_with_parent
 from data.run import Run, iteration_number, stage_arguments
 from data.storage import require_storage
 from generation.jobs import Workplace
@@ -26,7 +27,6 @@ from generation.memory import require_memory
 from generation.plan import Plan, read_plan
 from generation.progress import Progress, num_samples
 from generation.supervisor import Supervisor, WorkerFailed, tail, worker_command
-from generation.worker import die_with_parent
 
 POLL_SECONDS = 1
 VISIBLE_SECONDS = 120  # NFS clients keep a folder's listing for up to 60 s

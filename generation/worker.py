@@ -8,12 +8,10 @@ so giving a shard to two workers costs time and nothing else, and whoever is sec
 shard in hand, to find the one that kills the engine; `events` is a file descriptor for progress, a JSON object a line.
 """
 
-import ctypes
 import faulthandler
 import json
 import os
 import resource
-import signal
 import socket
 import sys
 import time
@@ -23,6 +21,7 @@ from pathlib import Path
 from conf.schema import Config, load
 from data.checkpoints import locate, verify_folder
 from data.errors import PipelineError, TryAgain, stage_main
+from data.processes import die_with_parent
 from data.publish import publish
 from data.run import Run, iteration_number, stage_arguments
 from generation.engine import Completion, Engine, SamplingSettings
@@ -160,12 +159,6 @@ def event_writer(descriptor: int):
         return lambda **event: None
     pipe = os.fdopen(descriptor, "w", buffering=1)
     return lambda **event: print(json.dumps(event), file=pipe)
-
-
-def die_with_parent(signum: int = signal.SIGKILL) -> None:
-    """Linux: a worker whose supervisor is killed gets this signal, so no engine is left holding memory."""
-    PR_SET_PDEATHSIG = 1
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signum)
 
 
 if __name__ == "__main__":

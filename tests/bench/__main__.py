@@ -18,7 +18,7 @@ from pathlib import Path
 
 from data.publish import make_folder, publish
 from tests.bench.measure import Row, as_json, machine, table
-from tests.bench.place import ROOT, SIZES, Place
+from tests.bench.place import CORES, ROOT, SIZES, Place
 
 PARTS = ("generation", "filtering", "training", "parquet", "growth", "floor")  # each a module with `measure(place)`
 RESULTS = Path("runs") / "_bench"
@@ -42,6 +42,7 @@ def main(arguments: list[str]) -> None:
 def settle(device: str) -> None:
     """One core and one thread on CPU, one GPU otherwise, for this process and those it starts."""
     os.environ["PYTHONPATH"] = str(ROOT)
+    os.environ.setdefault(CORES, ",".join(map(str, os.sched_getaffinity(0))))
     if device == "cpu":
         core = max(os.sched_getaffinity(0))
         os.sched_setaffinity(0, {core})

@@ -1,9 +1,10 @@
 """Scores per second beside a straightforward In-accuracy, and the stage on a million pairs."""
 
-import re
+import shutil
 import string
 import unicodedata
 from collections.abc import Sequence
+from itertools import cycle, islice
 
 import pyarrow as pa
 import regex
@@ -14,13 +15,16 @@ from data.run import Run
 from filtering.rewards import in_accuracy, in_accuracy_final
 from generation.tokenization import ChatTokenizer
 from tests.bench.measure import Row, alternate, ratios, seconds
-from tests.bench.place import Place
+from tests.bench.place import Place, every_core
 from tests.bench.texts import Sampler, write_iteration
 
 SCORED_PAIRS = 20_000
 NAIVE_PAIRS = 2_000
-PUNCTUATION = set(string.punctuation)
-TOKEN = regex.compile(r"[\p{L}\p{N}\p{M}]+|[^\p{Z}\p{C}]")  # a run of letters, digits and marks, or a visible symbol
+PER_QUESTION, COLUMN = 30, 1_920  # texts of a question at 5 x 5, and of a shard of 64 questions
+# A run of letters, digits and marks, or a visible symbol: DrQA's tokenizer, which DPR and most code since have taken.
+TOKEN = regex.compile(
+    r"([\p{L}\p{N}\p{M}]+)|([^\p{Z}\p{C}])", flags=regex.IGNORECASE + regex.UNICODE + regex.MULTILINE
+)
 ALL_QUESTIONS = (
     "device=cpu", "data.train=null", "data.validation=null", "data.test=null", "sampling.num_initial=5",
     "sampling.num_corrections=5",
@@ -39,26 +43,23 @@ def measure(place: Place) -> list[Row]:
 
 
 def pairs(sampler: Sampler, ascii_only: bool) -> tuple[list[str], list[list[str]]]:
-    """(texts, gold aliases): two texts for each pair. Each text holds a letter outside ASCII, or none does."""
+    """(texts, gold aliases) in a shard's order, two texts for each pair: all of them in ASCII, or none."""
     questions = [q for q in sampler.questions if all(alias.isascii() for alias in q["answers"]) is ascii_only]
     sampler.aliases = [a for q in questions for a in q["answers"] if a.isascii() is ascii_only]
-    texts, golds = [], []
-    while len(texts) < 2 * SCORED_PAIRS:
-        question = questions[len(texts) % len(questions)]
-        text = sampler.text(question)
-        if text.isascii() is ascii_only:
-            texts.append(text)
-            golds.append(question["answers"])
+    drawn = ((sampler.text(q), q["answers"]) for q in cycle(questions) for _ in range(PER_QUESTION))
+    rows = islice((row for row in drawn if row[0].isascii() is ascii_only), 2 * SCORED_PAIRS)
+    texts, golds = map(list, zip(*rows, strict=True))
     return texts, golds
 
 
 def scoring(kind: str, texts: list[str], golds: list[list[str]], target: int, repeats: int) -> list[Row]:
     few = texts[: 2 * NAIVE_PAIRS], golds[: 2 * NAIVE_PAIRS]
+    columns = [(texts[at : at + COLUMN], golds[at : at + COLUMN]) for at in range(0, len(texts), COLUMN)]
     assert in_accuracy(*few).tolist() == [naive_in_accuracy(text, gold) for text, gold in zip(*few, strict=True)]
     took = alternate(
         repeats,
-        final=lambda: seconds("cpu", lambda: in_accuracy_final(texts, golds)) / SCORED_PAIRS,
-        whole=lambda: seconds("cpu", lambda: in_accuracy(texts, golds)) / SCORED_PAIRS,
+        final=lambda: seconds("cpu", lambda: [in_accuracy_final(*column) for column in columns]) / SCORED_PAIRS,
+        whole=lambda: seconds("cpu", lambda: [in_accuracy(*column) for column in columns]) / SCORED_PAIRS,
         naive=lambda: seconds("cpu", lambda: list(map(naive_in_accuracy, *few))) / NAIVE_PAIRS,
     )
     per_second = {name: [1 / value for value in values] for name, values in took.items()}
@@ -71,32 +72,45 @@ def scoring(kind: str, texts: list[str], golds: list[list[str]], target: int, re
 
 
 def naive_in_accuracy(text: str, aliases: Sequence[str]) -> float:
-    """1 if some alias's tokens are a sublist of the text's: everything is normalised and cut into tokens at each call,
-    as in the evaluation scripts of open-domain question answering."""
+    """1 if some alias's tokens are a sublist of the text's, as the published scripts for open-domain question answering
+    have it: text and aliases are normalised and cut into tokens at each call, every match is an object, lists of tokens
+    are compared at each place."""
     tokens = naive_tokens(text)
     for alias in aliases:
         wanted = naive_tokens(alias)
-        starts = range(len(tokens) - len(wanted) + 1)
-        if wanted and any(tokens[start : start + len(wanted)] == wanted for start in starts):
-            return 1.0
+        for start in range(len(tokens) - len(wanted) + 1):
+            if wanted and tokens[start : start + len(wanted)] == wanted:
+                return 1.0
     return 0.0
 
 
 def naive_tokens(text: str) -> list[str]:
-    decomposed = unicodedata.normalize("NFD", text).lower()
-    plain = "".join(" " if char in PUNCTUATION else char for char in decomposed)
-    without_articles = " ".join(re.sub(r"\b(a|an|the)\b", " ", plain).split())
-    return [match.group() for match in TOKEN.finditer(without_articles)]
+    punctuation = set(string.punctuation)
+    lowered = unicodedata.normalize("NFD", text).lower()
+    plain = "".join(" " if char in punctuation else char for char in lowered)
+    without_articles = regex.sub(r"\b(a|an|the)\b", " ", plain)
+    matches = [match for match in TOKEN.finditer(" ".join(without_articles.split()))]
+    return [match.group().lower() for match in matches]
 
 
 def million(place: Place, sampler: Sampler) -> list[Row]:
-    """The stage as a command on size.pairs pairs in shards of 64 questions, 5 x 5."""
-    run = place.configure("million", *ALL_QUESTIONS)
+    """The stage as a command on size.pairs pairs in shards of 64 questions, 5 x 5: in one process on one core, then
+    spread over all cores, where seconds are of the wall clock."""
+    run, stage = place.configure("million", *ALL_QUESTIONS), ("filtering", "run=million", "iteration=0")
     write_many(run, sampler, place.size.pairs)
-    spent = place.stage("filtering", "run=million", "iteration=0")
+    name = f"filtering {place.size.pairs:,} pairs"
+    alone = place.stage(*stage)
+    folder = run.iteration(0)
+    for part in (folder.trajectories, folder.sft):
+        shutil.rmtree(part)
+    with every_core() as cores:
+        spread = place.stage(*stage)
     return [
-        Row(f"filtering stage, {place.size.pairs:,} pairs", [spent.cpu], "s", at_most=30),
-        Row(f"filtering stage, {place.size.pairs:,} pairs: peak memory", [spent.peak / 1e9], "GB", at_most=2),
+        Row(f"{name}, one process", [alone.cpu], "s", at_most=30),
+        Row(f"{name}, one process: peak memory", [alone.peak / 1e9], "GB", at_most=2),
+        Row(f"{name}, {cores} cores: wall clock", [spread.wall], "s", at_most=30),
+        Row(f"{name}, {cores} cores: processor time", [spread.cpu], "s"),
+        Row(f"{name}, {cores} cores: peak memory of all", [spread.together / 1e9], "GB", at_most=2),
     ]
 
 

@@ -1,15 +1,18 @@
 """Where measurements are made: a scratch folder with runs of its own, and how large they are."""
 
+import contextlib
 import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from data.run import Run
 
 ROOT = Path(__file__).parents[2]
+CORES = "STASC_BENCH_CORES"  # the environment variable with the cores that the command began with
 
 
 @dataclass(frozen=True)
@@ -51,22 +54,36 @@ SIZES = {
 
 @dataclass(frozen=True)
 class Spent:
-    """What a command took: seconds of wall and of processor time, bytes at the peak of its largest process."""
+    """What a command took: seconds of wall and of processor time, bytes at the peak of its largest process and of all
+    together; what they share counts once for each."""
 
     wall: float
     cpu: float
     peak: int
+    together: int
 
 
-def peak_memory(pid: int) -> int:
-    """Of a process and its children, the most that one has held, in bytes. Not wait4's ru_maxrss: that begins with what
-    the parent held."""
+def memory(pid: int) -> tuple[int, int]:
+    """Of a process and its children, the most that one has held and what they hold together, in bytes. Not wait4's
+    ru_maxrss: that begins with what the parent held."""
     try:
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
         lines = [line for each in (pid, *children) for line in Path(f"/proc/{each}/status").read_text().splitlines()]
     except (FileNotFoundError, ProcessLookupError):  # one of them has ended
-        return 0
-    return max((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")), default=0)
+        return 0, 0
+    held = {key: [int(line.split()[1]) * 1024 for line in lines if line.startswith(key)] for key in ("VmHWM", "VmRSS")}
+    return max(held["VmHWM"], default=0), sum(held["VmRSS"])
+
+
+@contextlib.contextmanager
+def every_core() -> Iterator[int]:
+    """On the cores that the command began with, not on the one that it keeps to; how many they are."""
+    kept, cores = os.sched_getaffinity(0), {int(core) for core in os.environ[CORES].split(",")}
+    os.sched_setaffinity(0, cores)
+    try:
+        yield len(cores)
+    finally:
+        os.sched_setaffinity(0, kept)
 
 
 class Place:
@@ -81,14 +98,15 @@ class Place:
         started = time.monotonic()
         with open(log, "w+", encoding="utf-8") as output:
             process = subprocess.Popen([sys.executable, "-m", *command], cwd=self.folder, stdout=output, stderr=output)
-            peak = 0
+            peak = together = 0
             while (ended := os.wait4(process.pid, os.WNOHANG))[0] == 0:
-                peak = max(peak, peak_memory(process.pid))
+                largest, held = memory(process.pid)
+                peak, together = max(peak, largest), max(together, held)
                 time.sleep(0.02)
         process.returncode = os.waitstatus_to_exitcode(ended[1])
         said = log.read_text(encoding="utf-8", errors="replace")
         assert process.returncode == 0, f"{command}: exit {process.returncode}\n{said}"
-        return Spent(time.monotonic() - started, ended[2].ru_utime + ended[2].ru_stime, peak)
+        return Spent(time.monotonic() - started, ended[2].ru_utime + ended[2].ru_stime, peak, together)
 
     def seconds(self, spent: Spent) -> float:
         """As tests.bench.measure.clock counts them."""
