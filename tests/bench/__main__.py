@@ -1,6 +1,6 @@
 """How fast the stages are, beside the plain ways to do the same, and what the machine allows.
 
-    python -m tests.bench                          all parts: some half an hour on one core
+    python -m tests.bench                          all parts: some one and a half hours on one core
     python -m tests.bench filtering parquet        some of them
     python -m tests.bench size=gpu                 on a GPU, with a model of 1.5 billion parameters
 
@@ -20,7 +20,8 @@ from data.publish import make_folder, publish
 from tests.bench.measure import Row, as_json, machine, table
 from tests.bench.place import CORES, ROOT, SIZES, Place
 
-PARTS = ("generation", "filtering", "training", "parquet", "growth", "floor")  # each a module with `measure(place)`
+# Each a module with `measure(place)`.
+PARTS = ("generation", "settings", "filtering", "training", "parquet", "growth", "floor")
 RESULTS = Path("runs") / "_bench"
 
 
