@@ -61,6 +61,11 @@ class Source:
             "corrections": self._corrections.digest,
         } | {self.samples.corrections_of(round).name: manifest.digest for round, manifest in self._rounds.items()}
 
+    @property
+    def num_pairs(self) -> int:
+        """How many corrections there are."""
+        return self._corrections.written
+
     def round(self, split: str, round: int) -> Iterator[tuple[str, pa.Table]]:
         """(file name, table) of every shard of a further round of correction."""
         return iter_shards(self.samples.corrections_of(round), self._rounds[round], split, CORRECTIONS)

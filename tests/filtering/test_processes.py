@@ -1,7 +1,6 @@
 """Filtering in several processes: the same bytes and errors as in one, and no process that outlives the stage."""
 
 import os
-import pickle
 import resource
 import shutil
 import signal
@@ -18,7 +17,6 @@ from filtering.filters import Options
 from filtering.processes import PAIRS_PER_PROCESS, num_processes
 from filtering.source import Source
 from filtering.stage import filter_iteration
-from filtering.worker import portable
 from tests.conftest import make_workspace
 from tests.filtering.test_stage import HELD_OUT, NUM_CORRECTIONS, SETTINGS, TRAIN, files
 
@@ -51,15 +49,6 @@ def test_an_error_is_that_of_the_first_shard_that_has_one(make_run):
     assert said[0] == said[1]
 
 
-def test_what_a_worker_raises_arrives_with_what_its_message_needs():
-    error = OSError(28, "No space left on device")
-    error.filename = "runs/demo/x"  # as data.publish adds it
-    back = pickle.loads(pickle.dumps(portable(error)))
-    assert (back.errno, back.filename, "OSError" in back.__notes__[0]) == (28, "runs/demo/x", True)
-    back = portable(ValueError(lambda: 0))  # cannot be sent
-    assert isinstance(back, RuntimeError) and "ValueError" in str(back)
-
-
 def test_small_runs_take_one_process_and_others_one_per_core():
     cores = len(os.sched_getaffinity(0))
     assert num_processes(0, 0) == num_processes(0, 2 * PAIRS_PER_PROCESS - 1) == 1
@@ -84,7 +73,7 @@ def stage(generated, tmp_path):
     workers: set[int] = set()
     deadline = time.monotonic() + 60
     while len(workers) < 2:
-        assert process.poll() is None and time.monotonic() < deadline
+        assert process.poll() is None and time.monotonic() < deadline, process.stderr.read()
         for pid in map(int, children.read_text().split()):
             if pid not in workers and is_loading(pid):
                 os.kill(pid, signal.SIGSTOP)
@@ -101,7 +90,12 @@ def stage(generated, tmp_path):
 def is_loading(pid: int) -> bool:
     """Whether a worker is amid its start, half a second in which it imports what it has been sent."""
     command = Path(f"/proc/{pid}/cmdline").read_bytes()  # its parent's until it runs a program of its own
-    return b"filtering.worker" in command and "libarrow" in Path(f"/proc/{pid}/maps").read_text()
+    return b"multiprocessing.spawn" in command and "libarrow" in Path(f"/proc/{pid}/maps").read_text()
+
+
+def go_on(pids: list[int]) -> None:
+    for pid in filter(alive, pids):
+        os.kill(pid, signal.SIGCONT)
 
 
 def gone(pids: list[int]) -> bool:
@@ -119,22 +113,15 @@ def alive(pid: int) -> bool:
         return False
 
 
-def test_a_worker_that_is_killed_is_told_and_ends_the_stage(stage):
+@pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGSEGV])
+def test_a_worker_that_ends_is_told_and_the_command_may_be_tried_again(stage, signum):
     process, workers = stage
-    os.kill(workers[0], signal.SIGKILL)
-    assert process.wait(30) == 8
-    said = process.stderr.read()
-    assert f"process {workers[0]} of filtering was killed" in said and "launcher.filter_processes=1" in said
-    assert "Traceback" not in said
-    assert gone(workers)
-
-
-def test_a_worker_that_crashes_is_told_and_the_command_may_be_tried_again(stage):
-    process, workers = stage
-    os.kill(workers[1], signal.SIGSEGV)
-    os.kill(workers[1], signal.SIGCONT)
+    os.kill(workers[1], signum)
+    go_on(workers)
     assert process.wait(30) == 75
-    assert f"process {workers[1]} of filtering ended with signal SIGSEGV" in process.stderr.read()
+    said = process.stderr.read()
+    assert "a process of filtering ended before its work" in said and "launcher.filter_processes=1" in said
+    assert "Traceback" not in said
     assert gone(workers)
 
 
@@ -151,6 +138,7 @@ def test_workers_die_with_a_stage_that_is_killed(stage):
     process, workers = stage
     process.kill()
     process.wait()
+    go_on(workers)
     assert gone(workers)
 
 

@@ -5,6 +5,8 @@ import random
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -22,24 +24,37 @@ from tests.generation.background import (
     until,
 )
 
+ROOT = Path(__file__).parents[2]
 ON_SLURM = ["launcher=slurm", "launcher.cluster=local", "launcher.workers=2"]
 
 
-def on_ray(cluster) -> list[str]:
+class Cluster:
+    """tests.generation.two_nodes, at work."""
+
+    def __init__(self, log: Path) -> None:
+        with open(log, "wb") as said:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "tests.generation.two_nodes"], cwd=ROOT, stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE, stderr=said, text=True,
+            )  # fmt: skip
+        lines = (line.partition("cluster: ") for line in self.process.stdout)
+        self.address = next((address.strip() for _, found, address in lines if found), None)
+        assert self.address, log.read_text()
+
+    def remove_second(self) -> None:
+        print(file=self.process.stdin, flush=True)
+
+
+def on_ray(cluster: Cluster) -> list[str]:
     needs = "launcher.args={num_cpus: 1, num_gpus: 0}"
     return ["launcher=ray", f"launcher.cluster={cluster.address}", "launcher.workers=2", needs]
 
 
 @pytest.fixture(scope="module")
-def cluster():
-    """A Ray cluster of two nodes with a CPU each."""
-    from ray.cluster_utils import Cluster
-
-    node = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
-    cluster = Cluster(initialize_head=True, head_node_args=node | {"include_dashboard": False})
-    cluster.second = cluster.add_node(**node)
+def cluster(tmp_path_factory) -> Iterator[Cluster]:
+    cluster = Cluster(tmp_path_factory.mktemp("ray") / "cluster.log")
     yield cluster
-    cluster.shutdown()
+    cluster.process.communicate(timeout=60)
 
 
 @pytest.mark.slow
@@ -83,7 +98,8 @@ def test_preempted_slurm_jobs_are_requeued_and_a_lost_one_is_not_waited_for(plac
 @pytest.mark.parametrize(("launcher", "signum", "code"), [("slurm", signal.SIGINT, 130), ("ray", signal.SIGTERM, 143)])
 def test_a_stage_that_is_stopped_takes_its_workers_along(place, request, launcher, signum, code):
     run = f"stopped-{launcher}"
-    stage = begin(place, run, *(ON_SLURM if launcher == "slurm" else on_ray(request.getfixturevalue("cluster"))))
+    launched = ON_SLURM if launcher == "slurm" else on_ray(request.getfixturevalue("cluster"))
+    stage = begin(place, run, *launched, "engine.args.step_seconds=2")  # far from done, however slow the machine
     until(lambda: num_published(place, run) > 0)
     stage.send_signal(signum)
     assert "stopped" in end(stage, code)
@@ -102,7 +118,7 @@ def test_a_ray_node_that_is_removed_takes_no_row_along(place, cluster):
     stage = begin(place, "moved", *on_ray(cluster))
     until(lambda: num_published(place, "moved") > NUM_SHARDS // 2)
     assert len(processes(place, "generation.worker")) == 2
-    cluster.remove_node(cluster.second, allow_graceful=False)
+    cluster.remove_second()
     until(lambda: len(processes(place, "generation.worker")) == 1, 20)
     assert num_published(place, "moved") < NUM_SHARDS
     end(stage)
