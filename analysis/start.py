@@ -2,7 +2,8 @@
 
     python -m analysis.start run=demo [questions=500]
 
-For every N_init x N_corr up to the run's own: P(at least one improving pair), rows to expect, tokens and seconds.
+For every N_init x N_corr up to the run's own: P(at least one improving pair), rows to expect, tokens, and minutes of a
+worker.
 """
 
 from analysis.report.record import read_costs
@@ -14,9 +15,9 @@ from data.errors import ConfigError, stage_main
 from data.run import Iteration, Run, stage_arguments
 from data.shards import MANIFEST
 
-HEADER = "{:>6}{:>7}   {:<24}{:<24}{:<20}{:<20}{:>12}{:>9}".format(
+HEADER = "{:>6}{:>7}   {:<24}{:<24}{:<20}{:<20}{:>12}{:>16}".format(
     "N_init", "N_corr", "P(a question improves) %", "P(the run can start) %", "improving rows", "kept-right rows",
-    "tokens", "minutes",
+    "tokens", "worker minutes",
 )  # fmt: skip
 
 
@@ -49,7 +50,7 @@ def is_shown(size: int, sizes: range) -> bool:
 def row(estimate: StartEstimate) -> str:
     shares, rows = (estimate.question, estimate.run), (estimate.improving_rows, estimate.kept_right_rows)
     texts = [f"{interval(share, 100):<24}" for share in shares] + [f"{interval(count, 1):<20}" for count in rows]
-    minutes = f"{estimate.seconds / 60:>9.1f}" if estimate.seconds == estimate.seconds else f"{'-':>9}"
+    minutes = f"{estimate.seconds / 60:>16.1f}" if estimate.seconds == estimate.seconds else f"{'-':>16}"
     tokens = f"{estimate.generated_tokens:>12,.0f}"
     return f"{estimate.num_init:>6}{estimate.num_corr:>7}   {''.join(texts)}{tokens}{minutes}"
 
@@ -59,7 +60,7 @@ def interval(estimate: Estimate, scale: float) -> str:
 
 
 def seconds_per_token(iteration: Iteration) -> float:
-    """Of an iteration's generation, engine starts included; NaN where its samples were copied."""
+    """Of a worker's time, for an iteration's generation, engine starts included; NaN where its samples were copied."""
     costs = read_costs(iteration.costs).get("generation", {})
     tokens = costs.get("generated_tokens")
     return costs["seconds"] / tokens if tokens else float("nan")

@@ -7,6 +7,7 @@ Writes iter_02/trajectories/ (all pairs), iter_02/metrics.json and iter_02/sft/ 
 """
 
 import json
+import resource
 import time
 
 from conf.schema import Config, Strategy, load
@@ -41,9 +42,12 @@ def main(argv: list[str]) -> None:
         started = time.monotonic()
         processes = num_processes(config.launcher.filter_processes, source.num_pairs)
         summary = filter_iteration(source, settings, number, processes)
-        seconds = round(time.monotonic() - started, 3)
-        publish(source.folder.costs / "filtering.json", json.dumps({"seconds": seconds}).encode(), replace=True)
-        print(f"{label}: {seconds:.0f} s\n{describe(summary)}", flush=True)
+        used = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+        peak = max(usage.ru_maxrss for usage in used) * 1024
+        costs = {"seconds": round(time.monotonic() - started, 3), "processes": processes, "peak_memory_bytes": peak}
+        publish(source.folder.costs / "filtering.json", json.dumps(costs).encode(), replace=True)
+        print(f"{label}: peak {peak / 2**30:.1f} GiB a process, {costs['seconds']:.0f} s", flush=True)
+        print(describe(summary), flush=True)
 
 
 def settings_of(config: Config) -> Settings:

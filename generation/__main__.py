@@ -11,7 +11,8 @@ import time
 from conf.schema import Config, load
 from data.errors import stage_main
 from data.publish import make_folder, sweep_temporaries
-from data.run import Run, iteration_number, locked, stage_arguments
+from data.run import Iteration, Run, iteration_number, locked, stage_arguments
+from data.shards import read_object
 from generation.jobs import Workplace
 from generation.launchers import LAUNCHERS
 from generation.manifests import write_manifests
@@ -42,7 +43,15 @@ def main(argv: list[str]) -> None:
         manifests = write_manifests(run, plan)
         rows = sum(manifest.written for manifest in manifests.values())
         set_aside = sum(manifest.quarantined for manifest in manifests.values())
-        print(f"{label}: {rows:,} samples, {set_aside} set aside, {time.monotonic() - started:.0f} s", flush=True)
+        seconds = f"{time.monotonic() - started:.0f} s"
+        print(f"{label}: {rows:,} samples, {set_aside} set aside, {peak_memory(folder)}{seconds}", flush=True)
+
+
+def peak_memory(folder: Iteration) -> str:
+    """What a worker held at most of the machine's memory; nothing where there was none."""
+    costs = (read_object(path) for path in folder.costs.glob("generation-*.json"))
+    peak = max((each.get("peak_memory_bytes", 0) for each in costs), default=0)
+    return f"peak {peak / 2**30:.1f} GiB a worker, " if peak else ""
 
 
 def generate(run: Run, config: Config, plan: Plan, label: str) -> None:

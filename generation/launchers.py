@@ -7,23 +7,27 @@ so a worker that is started twice, or goes on after it was taken for dead, costs
 import os
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 from conf.schema import Config
 from data.checkpoints import locate
 from data.errors import ConfigError
 from data.run import Run
 from data.storage import require_storage
-from generation.memory import require_memory
+from generation.memory import engines_that_fit, require_memory
 from generation.plan import Plan
-from generation.progress import Progress
+from generation.progress import Progress, num_samples
 from generation.supervisor import Supervisor, worker_command
+
+SAMPLES_PER_WORKER = 500  # half a minute of work on a core; an engine takes half of that to start
 
 
 def _local(run: Run, config: Config, plan: Plan, progress: Progress) -> None:
     gpus = visible_gpus() if config.device == "cuda" else []
-    world = num_workers(config, gpus)
+    model = locate(run, plan.iteration)[0]
+    world = config.launcher.workers or (workers_on_gpus(config, gpus) if gpus else workers_on_cpu(config, model, plan))
     require_storage(run.dir, several_writers=world > 1)
-    require_memory(config, locate(run, plan.iteration)[0], world, gpus)
+    require_memory(config, model, world, gpus)
     logs = run.iteration(plan.iteration).costs
     command = worker_command(run, plan.iteration)
     shares = gpu_shares(gpus, world) if gpus else core_shares(world)
@@ -45,15 +49,23 @@ def _ray(*arguments) -> None:
 LAUNCHERS: dict[str, Callable[[Run, Config, Plan, Progress], None]] = {"local": _local, "slurm": _slurm, "ray": _ray}
 
 
-def num_workers(config: Config, gpus: list[str]) -> int:
-    """launcher.workers, or with 0 one per GPU (or per tensor_parallel_size of them), one on CPU."""
+def workers_on_gpus(config: Config, gpus: list[str]) -> int:
+    """One per GPU, or per tensor_parallel_size of them."""
     per_engine = config.engine.throughput.get("tensor_parallel_size", 1)
-    if gpus and len(gpus) < per_engine:
+    if len(gpus) < per_engine:
         raise ConfigError(
             f"engine.throughput.tensor_parallel_size={per_engine} but {len(gpus)} GPUs are visible: lower it, or "
             "make more GPUs visible with CUDA_VISIBLE_DEVICES"
         )
-    return config.launcher.workers or max(1, len(gpus) // per_engine)
+    return len(gpus) // per_engine
+
+
+def workers_on_cpu(config: Config, model: Path, plan: Plan) -> int:
+    """One of vLLM's engines per core, fewer where memory or samples are few."""
+    if config.engine.kind != "vllm":
+        return 1
+    enough = min(num_samples(plan) // SAMPLES_PER_WORKER, len(plan.shards))
+    return max(1, min(len(os.sched_getaffinity(0)), enough, engines_that_fit(config, model)))
 
 
 def gpu_shares(gpus: list[str], world: int) -> list[dict[str, str]]:
