@@ -37,7 +37,7 @@ SIZES = {
             "launcher.shard_questions=4",
         ],
         requests=32,
-        training_rows=16,
+        training_rows=48,
     ),
     "gpu": Size(  # 16,000 samples, every one of 64 tokens
         device="cuda",
