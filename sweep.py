@@ -33,7 +33,7 @@ from data.fingerprint import digest, flatten
 from data.publish import make_folder, publish
 from data.run import RUNS, Run
 from data.shards import MANIFEST
-from generation.launchers import visible_gpus
+from generation.shares import visible_gpus
 
 PRESETS = Path(__file__).parent / "conf" / "sweep"
 OWN = ("name", "iterations", "gpus_per_run", "sweep", "grid.axes", "grid.largest")  # not settings of the runs

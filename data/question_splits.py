@@ -115,4 +115,3 @@ def num_repeated(questions: Iterable[Question]) -> int:
     """How many questions say what an earlier one says; they are kept, each with its own gold answers."""
     keys = [question.key for question in questions]
     return len(keys) - len(set(keys))
-

@@ -215,9 +215,7 @@ def split_shards(folder: Path, manifest: Manifest, split: str) -> tuple[Path, di
     return folder, {name: manifest.shards[name] for name in sorted(manifest.shards) if name.startswith(f"{split}-")}
 
 
-def read_listed(
-    path: Path, entry: dict[str, Any], schema: pa.Schema, columns: Sequence[str] | None = None
-) -> pa.Table:
+def read_listed(path: Path, entry: dict[str, Any], schema: pa.Schema, columns: Sequence[str] | None = None) -> pa.Table:
     """The table of a shard that a manifest says `entry` of; `columns` as in read_shard."""
     table, header = read_shard(path, schema, columns)
     if header["sha256"] != entry["sha256"]:

@@ -118,9 +118,7 @@ FILTERS: dict[str, Callable[[np.ndarray, np.ndarray, Options], np.ndarray]] = {
 }
 # The filters that fit what is trained, strategy.trains_on and strategy.filter, as names of FILTERS.
 FITTING = {
-    "corrections": {
-        name: name for name in ("improving", "non_decreasing", "equal_only", "none", "random_matched")
-    },
+    "corrections": {name: name for name in ("improving", "non_decreasing", "equal_only", "none", "random_matched")},
     "initial_answers": {"correct": "correct", "none": "none"},
     "gold_answers": {"none": "gold"},
 }

@@ -86,9 +86,7 @@ def select_pairs(scored: list[Scored], settings: Settings) -> list[Scored]:
     run = Pairs(*(np.concatenate([getattr(pairs, name) for pairs in compared]) for name in columns))
     ends = np.cumsum([len(pairs.copy) for pairs in compared])
     reasons = iter(np.split(select(run, settings.filter, settings.options), ends[:-1]))
-    return [
-        shard if shard.columns is None else replace(shard, columns=None, reasons=next(reasons)) for shard in scored
-    ]
+    return [shard if shard.columns is None else replace(shard, columns=None, reasons=next(reasons)) for shard in scored]
 
 
 def write_rounds(source: Source, settings: Settings, split: str, header: dict[str, Any], tables: Tables) -> None:

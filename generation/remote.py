@@ -22,10 +22,10 @@ from data.processes import die_with_parent
 from data.run import Run, iteration_number, stage_arguments
 from data.storage import require_storage
 from generation.jobs import Workplace
-from generation.launchers import visible_gpus
 from generation.memory import require_memory
 from generation.plan import Plan, read_plan
 from generation.progress import Progress, num_samples
+from generation.shares import visible_gpus
 from generation.supervisor import Supervisor, WorkerFailed, tail, worker_command
 
 POLL_SECONDS = 1

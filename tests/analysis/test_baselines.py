@@ -103,9 +103,7 @@ def test_star_trains_on_as_many_tokens_as_the_run(measured):
 def test_a_majority_takes_as_many_tokens_as_the_runs_pairs(measured):
     runs, table = measured
     folder = runs / "demo/iter_02/trajectories"
-    (tokens,) = query(
-        "select sum(initial_num_tokens + correction_num_tokens) / 8 from '{f}/test-*.parquet'", f=folder
-    )
+    (tokens,) = query("select sum(initial_num_tokens + correction_num_tokens) / 8 from '{f}/test-*.parquet'", f=folder)
     assert row(table, "STaSC M_2, majority of 3 corrections").inference_tokens == pytest.approx(tokens)
     majority = row(table, "M_0, majority of")
     assert majority.inference_tokens == pytest.approx(majority.budget * tokens)

@@ -22,9 +22,7 @@ SCORED_PAIRS = 20_000
 NAIVE_PAIRS = 2_000
 PER_QUESTION, COLUMN = 30, 1_920  # texts of a question at 5 x 5, and of a shard of 64 questions
 # A run of letters, digits and marks, or a visible symbol: DrQA's tokenizer, which DPR and most code since have taken.
-TOKEN = regex.compile(
-    r"([\p{L}\p{N}\p{M}]+)|([^\p{Z}\p{C}])", flags=regex.IGNORECASE + regex.UNICODE + regex.MULTILINE
-)
+TOKEN = regex.compile(r"([\p{L}\p{N}\p{M}]+)|([^\p{Z}\p{C}])", flags=regex.IGNORECASE + regex.UNICODE + regex.MULTILINE)
 ALL_QUESTIONS = (
     "device=cpu", "data.train=null", "data.validation=null", "data.test=null", "sampling.num_initial=5",
     "sampling.num_corrections=5",

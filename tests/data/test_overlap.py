@@ -75,9 +75,7 @@ def test_near_duplicates_are_those_of_comparing_every_pair():
     texts = [" ".join(rng.choices(words, k=rng.randrange(1, 9))) for _ in range(300)]
     seen = [question(str(i), text) for i, text in enumerate(texts[:150])]
     held_out = [question(str(i), text) for i, text in enumerate(texts[150:])]
-    expected = {
-        q.question_id: best for q in held_out if (best := max(jaccard(q.key, s.key) for s in seen)) >= JACCARD
-    }
+    expected = {q.question_id: best for q in held_out if (best := max(jaccard(q.key, s.key) for s in seen)) >= JACCARD}
     found = {i: m["near_duplicate"] for i, m in find_overlap(seen, held_out).items() if "near_duplicate" in m}
     assert 20 < len(expected) < 150 and found.keys() == expected.keys()
     assert all(jaccard(seen[int(match)].key, held_out[int(i)].key) == expected[i] for i, match in found.items())

@@ -78,7 +78,7 @@ def test_only_line_feeds_end_lines():
     "line, answers",
     [
         (b"who?\t['me', \"it's\"]", ["me", "it's"]),
-        (b"who?\t\"['it''s', \"\"it's\"\"]\"\r", ["its", "it's"]),
+        (b'who?\t"[\'it\'\'s\', ""it\'s""]"\r', ["its", "it's"]),
         ("who?\t['Röntgen']".encode(), ["Röntgen"]),
     ],
 )

@@ -31,8 +31,10 @@ from tests.faults.tally import PROMISED, SILENT, STOPPED, Tally
 
 NUM_KILLS = 10
 LAST = 2  # iteration
-SETTINGS = ("device=cpu data.train=6 data.validation=2 data.test=6 sampling.num_initial=2 sampling.num_corrections=2 "
-            "strategy=ENE strategy.filter=none launcher.shard_questions=2 training.stop_check.num_prompts=2")
+SETTINGS = (
+    "device=cpu data.train=6 data.validation=2 data.test=6 sampling.num_initial=2 sampling.num_corrections=2 "
+    "strategy=ENE strategy.filter=none launcher.shard_questions=2 training.stop_check.num_prompts=2"
+)
 STAGES = [("conf",), ("data",), ("training.base",), ("generation", "iteration=0"), ("filtering", "iteration=0")]
 STAGES += [(stage, f"iteration={n}") for n in range(1, LAST + 1) for stage in ("training", "generation", "filtering")]
 

@@ -6,9 +6,9 @@ import pytest
 
 from conf.schema import load
 from data.run import Run
-from generation import launchers, memory
-from generation.launchers import SAMPLES_PER_WORKER, core_shares, gpu_shares, workers_on_cpu
+from generation import memory
 from generation.plan import Plan, Shard
+from generation.shares import SAMPLES_PER_WORKER, core_shares, gpu_shares, visible_gpus, workers_on_cpu
 
 
 @pytest.fixture
@@ -59,6 +59,6 @@ def test_cores_are_shared_out_and_what_the_user_has_set_stays(monkeypatch):
 
 def test_gpus_are_shared_out_and_counted_as_they_are_named(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1,3,GPU-5")
-    gpus = launchers.visible_gpus()
+    gpus = visible_gpus()
     assert gpu_shares(gpus, 3) == [{"CUDA_VISIBLE_DEVICES": gpu} for gpu in ("1", "3", "GPU-5")]
     assert gpu_shares([*gpus, "7"], 2) == [{"CUDA_VISIBLE_DEVICES": pair} for pair in ("1,3", "GPU-5,7")]
