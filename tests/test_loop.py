@@ -118,11 +118,16 @@ def test_its_report_opens_in_a_browser_without_a_network(tmp_path):
         browser.close()
 
 
-def test_more_iterations_leave_the_earlier_ones_untouched_and_again_does_nothing():
+def test_more_iterations_by_two_workers_leave_the_earlier_ones_untouched_and_again_does_nothing():
     before = tree("iter_00", "iter_01", "questions")
-    make("iterate", "N=2", f"RUN={RUN}")
+    make("iterate", "N=2", f"RUN={RUN}", "ARGS=launcher.workers=2 launcher.shard_questions=3")
     assert tree("iter_00", "iter_01", "questions") == before
-    assert (FOLDER / "iter_02" / "metrics.json").exists()
+    folder = FOLDER / "iter_02"
+    assert (folder / "metrics.json").exists()
+    assert len(list((folder / "_costs").glob("generation-[01].log"))) == 2
+    assert len(list((folder / "corrections").glob("*.parquet"))) == 4
+    count = f"count(*), count(distinct (question_id, init_index, corr_index)) from '{folder}/corrections/*.parquet'"
+    assert duckdb.sql(f"select {count}").fetchall() == [(6 * 4 + 6, 6 * 4 + 6)]
     everything = tree("iter_00", "iter_01", "iter_02", "questions")
     screen = make("iterate", "N=2", f"RUN={RUN}")
     assert tree("iter_00", "iter_01", "iter_02", "questions") == everything

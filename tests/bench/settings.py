@@ -60,6 +60,8 @@ def alternatives() -> list[Alternative]:
         Alternative("top_p=0.9", {"sampling": {"top_p": 0.9}}),
         Alternative("top_p=0.9, vLLM's own", {"sampling": VLLMS_TOP_P}),
     ]
+    kept = {"MALLOC_MMAP_THRESHOLD_": "1048576", "MALLOC_TRIM_THRESHOLD_": "134217728"}
+    found.append(Alternative("glibc gives blocks of 1 MiB and more back at once", environment=kept))
     library = ctypes.util.find_library("tcmalloc_minimal") or ctypes.util.find_library("tcmalloc")
     if library:
         found.append(Alternative(f"LD_PRELOAD={library}", environment={"LD_PRELOAD": library}))
