@@ -10,12 +10,13 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
 from data.run import Run
 from tests.bench.measure import Row, ratios
-from tests.bench.place import Place
+from tests.bench.place import Place, every_core
 
 SAMPLES = {"sampling.num_initial": 3, "sampling.num_corrections": 5}  # 18 requests for each of the size's questions
 REQUESTS = 144  # of a repeat: 16 more than run at a time
@@ -28,7 +29,7 @@ VLLMS_TOP_P = {"top_p": 0.9, "args": {"min_p": 0.0}}  # beside min_p, ours is no
 @dataclass(frozen=True)
 class Alternative:
     """changes: see tests.bench.changed_engine. environment: of its process. grouped: one request for all samples of a
-    prompt. cores: those it may use, with seconds on the clock, where not the bench's one core."""
+    prompt. cores: those it may use, where not the bench's one core."""
 
     name: str
     changes: dict[str, Any] = field(default_factory=dict)
@@ -65,9 +66,6 @@ def alternatives() -> list[Alternative]:
     library = ctypes.util.find_library("tcmalloc_minimal") or ctypes.util.find_library("tcmalloc")
     if library:
         found.append(Alternative(f"LD_PRELOAD={library}", environment={"LD_PRELOAD": library}))
-    if (os.cpu_count() or 1) > 1:
-        name, two = "two threads on two cores, wall clock", {"OMP_NUM_THREADS": "2", "VLLM_CPU_OMP_THREADS_BIND": "0,1"}
-        found.append(Alternative(name, environment=two, requests=36, cores=(0, 1)))
     return found
 
 
@@ -119,19 +117,20 @@ def measure(place: Place) -> list[Row]:
         rows += found
         rates += beside
     default.close()
+    with every_core():
+        rows += on_two_cores(place, run)
     return [Row("the defaults, beside each alternative", rates, "tokens/s"), *rows]
 
 
 def compare(place: Place, run: Run, default: EngineProcess, alternative: Alternative) -> tuple[list[Row], list[float]]:
     """The rows of an alternative, and the rates of the defaults that took turns with it. One that vLLM refuses has the
     rate 0 and the reason in its name."""
-    engine = default if alternative.grouped else EngineProcess(place, run, alternative)
-    wall, ours, theirs = bool(alternative.cores), [], []
+    engine, ours, theirs = default if alternative.grouped else EngineProcess(place, run, alternative), [], []
     try:
         engine.rate(WARM_UP, alternative.grouped)
         for _ in range(REPEATS):
-            theirs.append(default.rate(alternative.requests, wall=wall))
-            ours.append(engine.rate(alternative.requests, alternative.grouped, wall))
+            theirs.append(default.rate(alternative.requests))
+            ours.append(engine.rate(alternative.requests, alternative.grouped))
     except ChildProcessError as error:
         if default.process.poll() is not None:
             raise
@@ -143,4 +142,33 @@ def compare(place: Place, run: Run, default: EngineProcess, alternative: Alterna
         Row(alternative.name, ours, "tokens/s"),
         Row(f"{alternative.name} / the defaults", ratios(ours, theirs), "x"),
     ]
-    return rows, [] if wall else theirs
+    return rows, theirs
+
+
+def on_two_cores(place: Place, run: Run) -> list[Row]:
+    """What two cores give in seconds on the clock: one engine with two threads, and two engines with a core each."""
+    cores = sorted(os.sched_getaffinity(0))[:2]
+    if len(cores) < 2:
+        return []
+    shares = {"both": tuple(cores), "first": (cores[0],), "second": (cores[1],)}
+    engines = {name: EngineProcess(place, run, on_cores(name, share)) for name, share in shares.items()}
+    both, *pair = engines.values()
+    for engine in engines.values():
+        engine.rate(WARM_UP)
+    one, two = [], []
+    with ThreadPoolExecutor(2) as threads:
+        for _ in range(REPEATS):
+            one.append(both.rate(REQUESTS, wall=True))
+            two.append(sum(threads.map(lambda engine: engine.rate(REQUESTS, wall=True), pair)))
+    for engine in engines.values():
+        engine.close()
+    return [
+        Row("one engine with two threads on two cores, wall clock", one, "tokens/s"),
+        Row("two engines with a core each, wall clock", two, "tokens/s"),
+        Row("two engines with a core each / one with both", ratios(two, one), "x"),
+    ]
+
+
+def on_cores(name: str, cores: tuple[int, ...]) -> Alternative:
+    bound = {"OMP_NUM_THREADS": str(len(cores)), "VLLM_CPU_OMP_THREADS_BIND": ",".join(map(str, cores))}
+    return Alternative(name, environment=bound, cores=cores)

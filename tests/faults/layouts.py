@@ -20,15 +20,17 @@ BATCHES = (1, 7, 512)
 
 
 def layouts(bench: Bench) -> Tally:
-    """Every shard size with every number of workers and batch size, all workers at once: the rows of the uninterrupted
-    run, in its order, and its files byte for byte where the shards are of its size."""
+    """Every shard size with every number of workers and batch size, all workers at once, and with some processes of
+    filtering: the rows of the uninterrupted run, in its order, and its files byte for byte where the shards are of its
+    size."""
     tally = Tally("shard sizes, workers, batches")
     stage, whole = races.generation_stage(bench, naive=False), contents(bench.whole)
     for size in SHARD_QUESTIONS:
         for world in WORKERS:
             for batch in BATCHES:
                 folder = stage.begin(bench.scratch / "race")
-                given = [f"launcher.shard_questions={size}", f"engine.throughput.max_num_seqs={batch}"]
+                given = [f"launcher.shard_questions={size}", f"engine.throughput.max_num_seqs={batch}",
+                         f"launcher.filter_processes={min(world, 3)}"]  # fmt: skip
                 ended = [run(conf.__main__.main, [f"run={RUN}", *given], folder), run(races.plan, [], folder)]
                 children = [start(partial(races.work, rank=rank, world=world), [], folder) for rank in range(world)]
                 ended += [child.wait() for child in children]
