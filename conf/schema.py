@@ -198,7 +198,7 @@ class Launcher(Section):
     shard_questions: int = Field(ge=1, le=1_000_000)
     max_restarts: int = Field(ge=0, le=1000)
     hang_seconds: int = Field(ge=1)
-    filter_processes: int = Field(ge=0, le=4096)
+    filter_processes: int = Field(0, ge=0, le=4096)  # runs that are older lack it
     pool: str | None = Field(pattern=RUN_NAME.pattern)
 
 
