@@ -15,7 +15,7 @@ from data.errors import ConfigError, stage_main
 from data.run import Iteration, Run, stage_arguments
 from data.shards import MANIFEST
 
-HEADER = "{:>6}{:>7}   {:<24}{:<24}{:<20}{:<20}{:>12}{:>16}".format(
+HEADER = "{:>6}{:>7}   {:<26}{:<26}{:<20}{:<20}{:>12}{:>16}".format(
     "N_init", "N_corr", "P(a question improves) %", "P(the run can start) %", "improving rows", "kept-right rows",
     "tokens", "worker minutes",
 )  # fmt: skip
@@ -49,7 +49,7 @@ def is_shown(size: int, sizes: range) -> bool:
 
 def row(estimate: StartEstimate) -> str:
     shares, rows = (estimate.question, estimate.run), (estimate.improving_rows, estimate.kept_right_rows)
-    texts = [f"{interval(share, 100):<24}" for share in shares] + [f"{interval(count, 1):<20}" for count in rows]
+    texts = [f"{interval(share, 100):<26}" for share in shares] + [f"{interval(count, 1):<20}" for count in rows]
     minutes = f"{estimate.seconds / 60:>16.1f}" if estimate.seconds == estimate.seconds else f"{'-':>16}"
     tokens = f"{estimate.generated_tokens:>12,.0f}"
     return f"{estimate.num_init:>6}{estimate.num_corr:>7}   {''.join(texts)}{tokens}{minutes}"
