@@ -19,19 +19,20 @@ STAGES = {
     "report": ("analysis.report",),
 }
 FLAT = 1.2  # how much more a further sample may cost where there are many
+REPEATS = 3  # of every size: a small run's seconds are mostly its start, from which the quickest differs least
 
 
 def measure(place: Place) -> list[Row]:
     make_tiny_model(place.folder / "model")
-    spent = {times: run_of(place, times) for times in place.size.growth}
+    spent = {times: [run_of(place, times, repeat) for repeat in range(REPEATS)] for times in place.size.growth}
     rows = []
     for stage in STAGES:
         for times in place.size.growth:
-            own = spent[times][stage]
-            name = f"{stage} of {SAMPLES * times:,} samples"
-            rows.append(Row(f"{name}: per sample", [1000 * own.cpu / (SAMPLES * times)], "ms"))
-            rows.append(Row(f"{name}: peak memory", [own.peak / 1e6], "MB"))
-        rows += flatness(stage, [spent[times][stage] for times in place.size.growth], place.size.growth)
+            own, name = [run[stage] for run in spent[times]], f"{stage} of {SAMPLES * times:,} samples"
+            rows.append(Row(f"{name}: per sample", [1000 * each.cpu / (SAMPLES * times) for each in own], "ms"))
+            rows.append(Row(f"{name}: peak memory", [each.peak / 1e6 for each in own], "MB"))
+        quickest = [min((run[stage] for run in runs), key=lambda each: each.cpu) for runs in spent.values()]
+        rows += flatness(stage, quickest, place.size.growth)
     return rows
 
 
@@ -46,9 +47,9 @@ def flatness(stage: str, spent: list[Spent], growth: tuple[int, ...]) -> list[Ro
     ]
 
 
-def run_of(place: Place, times: int) -> dict[str, Spent]:
+def run_of(place: Place, times: int, repeat: int) -> dict[str, Spent]:
     """What each stage took on a run of so many times QUESTIONS."""
-    name = f"times-{times}"
+    name = f"times-{times}-{repeat}"
     questions = place.folder / f"{name}.jsonl"
     colours = ("red", "blue", "green", "amber")
     with open(questions, "w", encoding="utf-8") as file:
