@@ -148,7 +148,7 @@ faults: setup  ## kill, starve, race and damage every stage, count what came of 
 	$(PYTHON) -m tests.faults
 
 .PHONY: bench
-bench: setup  ## how fast the stages are, beside plain ways to do the same; ARGS="size=gpu generation" narrows: half an hour
+bench: setup  ## how fast the stages are, beside plain ways to do the same; ARGS="size=gpu generation" narrows: an hour
 	$(PYTHON) -m tests.bench $(ARGS)
 
 .PHONY: help

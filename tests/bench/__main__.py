@@ -1,6 +1,6 @@
 """How fast the stages are, beside the plain ways to do the same, and what the machine allows.
 
-    python -m tests.bench                          all parts: some one and a half hours on one core
+    python -m tests.bench                          all parts: an hour or more on one core
     python -m tests.bench filtering parquet        some of them
     python -m tests.bench size=gpu                 on a GPU, with a model of 1.5 billion parameters
 
