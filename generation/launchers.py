@@ -13,18 +13,15 @@ from data.storage import require_storage
 from generation.memory import require_memory
 from generation.plan import Plan
 from generation.progress import Progress
-from generation.shares import core_shares, gpu_shares, visible_gpus, workers_on_cpu, workers_on_gpus
+from generation.shares import core_shares, gpu_shares, num_workers, visible_gpus
 from generation.supervisor import Supervisor, worker_command
 
 
 def _local(run: Run, config: Config, plan: Plan, progress: Progress) -> None:
     gpus = visible_gpus() if config.device == "cuda" else []
-    model = locate(run, plan.iteration)[0]
-    world = config.launcher.workers or (
-        workers_on_gpus(config, gpus) if config.device == "cuda" else workers_on_cpu(config, model, plan)
-    )
+    world = num_workers(config, gpus)
     require_storage(run.dir, several_writers=world > 1)
-    require_memory(config, model, world, gpus)
+    require_memory(config, locate(run, plan.iteration)[0], world, gpus)
     logs = run.iteration(plan.iteration).costs
     command = worker_command(run, plan.iteration)
     shares = gpu_shares(gpus, world) if gpus else core_shares(world)

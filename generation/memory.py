@@ -23,9 +23,6 @@ FULL = "full_attention"  # of config.json's layer_types
 LEFT_TO_VLLM = {"quantization", "cpu_offload_gb", "kv_cache_dtype", "kv_cache_memory_bytes", "pipeline_parallel_size"}
 
 
-PROCESS_GIB = 4.5  # of a CPU engine's process beside weights and cache, after some thousand samples
-
-
 @dataclass(frozen=True)
 class Need:
     """Bytes of one engine. sequence: the KV cache of max_model_len tokens. ways: the processes that share both."""
@@ -38,34 +35,19 @@ class Need:
 def require_memory(config: Config, model: Path, workers: int, gpus: list[str]) -> None:
     """NotEnoughMemory, with the figures and what to change, where `workers` engines on this machine cannot hold the
     model. gpus: those that the workers share."""
-    if (need := need_of(config.engine, model)) is None:
-        return
-    if config.device == "cpu":
-        require_on_cpu(need, kv_cache_asked(config.engine), model, workers)
-    else:
-        share = (config.engine.args | config.engine.throughput).get("gpu_memory_utilization", 1)
-        require_on_gpus(need, share, model, gpus)
-
-
-def engines_that_fit(config: Config, model: Path) -> int:
-    """How many of vLLM's engines this machine's memory holds on CPU, with what their processes take beside model and
-    cache; 1 at least, where it is not known."""
-    if (need := need_of(config.engine, model)) is None:
-        return 1
-    each = need.weights + need.ways * (kv_cache_asked(config.engine) + PROCESS_GIB * GIB)
-    return max(1, int(free_memory() // each))
-
-
-def need_of(engine: Engine, model: Path) -> Need | None:
-    """None where it cannot be reckoned."""
+    engine = config.engine
     given = engine.args | engine.throughput
     if engine.kind == "fake" or LEFT_TO_VLLM & given.keys():
-        return None
+        return
     number = 4 if given.get("dtype") in ("float32", "float") else 2  # bytes; vLLM's "auto" is never float32
     sequence = 0
     if engine.kind == "vllm":
         sequence = given["max_model_len"] * cache_of_a_token(read_object(model / "config.json"), number)
-    return Need(weight_bytes(model, number), sequence, given.get("tensor_parallel_size", 1))
+    need = Need(weight_bytes(model, number), sequence, given.get("tensor_parallel_size", 1))
+    if config.device == "cpu":
+        require_on_cpu(need, kv_cache_asked(engine), model, workers)
+    else:
+        require_on_gpus(need, given.get("gpu_memory_utilization", 1), model, gpus)
 
 
 def kv_cache_asked(engine: Engine) -> int:

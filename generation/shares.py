@@ -2,34 +2,20 @@
 
 import os
 import subprocess
-from pathlib import Path
 
 from conf.schema import Config
 from data.errors import ConfigError
-from generation.memory import engines_that_fit
-from generation.plan import Plan
-from generation.progress import num_samples
-
-SAMPLES_PER_WORKER = 500  # half a minute of work on a core; an engine takes half of that to start
 
 
-def workers_on_gpus(config: Config, gpus: list[str]) -> int:
-    """One per GPU, or per tensor_parallel_size of them."""
+def num_workers(config: Config, gpus: list[str]) -> int:
+    """launcher.workers, or with 0 one per GPU (or per tensor_parallel_size of them), one on CPU."""
     per_engine = config.engine.throughput.get("tensor_parallel_size", 1)
-    if len(gpus) < per_engine:
+    if config.device == "cuda" and len(gpus) < per_engine:
         raise ConfigError(
             f"engine.throughput.tensor_parallel_size={per_engine} but {len(gpus)} GPUs are visible: make more of them "
             "visible with CUDA_VISIBLE_DEVICES, lower it, or use ACCELERATOR=cpu"
         )
-    return len(gpus) // per_engine
-
-
-def workers_on_cpu(config: Config, model: Path, plan: Plan) -> int:
-    """One of vLLM's engines per core, fewer where memory or samples are few."""
-    if config.engine.kind != "vllm":
-        return 1
-    enough = min(num_samples(plan) // SAMPLES_PER_WORKER, len(plan.shards))
-    return max(1, min(len(os.sched_getaffinity(0)), enough, engines_that_fit(config, model)))
+    return config.launcher.workers or max(1, len(gpus) // per_engine)
 
 
 def gpu_shares(gpus: list[str], world: int) -> list[dict[str, str]]:

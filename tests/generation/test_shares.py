@@ -5,43 +5,25 @@ import os
 import pytest
 
 from conf.schema import load
+from data.errors import ConfigError
 from data.run import Run
-from generation import memory
-from generation.plan import Plan, Shard
-from generation.shares import SAMPLES_PER_WORKER, core_shares, gpu_shares, visible_gpus, workers_on_cpu
+from generation.shares import core_shares, gpu_shares, num_workers, visible_gpus
 
 
-@pytest.fixture
-def on_cpu(workspace, tiny_model, monkeypatch):
-    """on_cpu(cores, free GiB, samples, shards): the workers that vLLM's engine of a tiny model gets."""
+def test_a_worker_per_gpu_or_per_group_of_them_and_one_on_cpu(workspace, monkeypatch):
     monkeypatch.chdir(workspace.folder)
-    workspace.start("demo", "engine=vllm_cpu", "engine.throughput.kv_cache_gib=2")
-    config = load(Run("demo"))
-
-    def count(cores: int, free: float, samples: int, num_shards: int, config=config) -> int:
-        monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(cores)))
-        monkeypatch.setattr(memory, "free_memory", lambda: int(free * 2**30))
-        size = samples // num_shards // 2
-        shards = [Shard("train", i, num_shards, i * size, (i + 1) * size, 1, 1, 1) for i in range(num_shards)]
-        return workers_on_cpu(config, tiny_model, Plan(0, {}, {}, (), tuple(shards)))
-
-    return count
-
-
-def test_a_worker_per_core_as_far_as_memory_samples_and_shards_go(on_cpu):
-    many = 100 * SAMPLES_PER_WORKER
-    assert on_cpu(8, 100, many, 50) == 8
-    assert on_cpu(8, 20, many, 50) == 3  # 6.5 GiB each
-    assert on_cpu(8, 1, many, 50) == 1  # whether that fits is asked elsewhere
-    assert on_cpu(8, 100, 2 * SAMPLES_PER_WORKER, 50) == 2
-    assert on_cpu(8, 100, many, 5) == 5
-    assert on_cpu(8, 100, 40, 1) == 1
-
-
-def test_other_engines_have_one_worker(workspace, on_cpu, monkeypatch):
-    for engine in ("transformers", "fake"):
-        workspace.start(engine, f"engine={engine}")
-        assert on_cpu(8, 100, 10**6, 50, load(Run(engine))) == 1
+    workspace.start("cpu", "engine=vllm_cpu")
+    workspace.start("cuda", "device=cuda", "engine=vllm")
+    workspace.start("pairs", "device=cuda", "engine=vllm", "engine.throughput.tensor_parallel_size=2")
+    workspace.start("three", "engine=vllm_cpu", "launcher.workers=3")
+    four = ["0", "1", "2", "3"]
+    assert num_workers(load(Run("cpu")), []) == 1
+    assert num_workers(load(Run("cuda")), four) == 4
+    assert num_workers(load(Run("pairs")), four) == 2
+    assert num_workers(load(Run("three")), []) == 3
+    for run, gpus in (("cuda", []), ("pairs", ["0"])):
+        with pytest.raises(ConfigError, match=f"{len(gpus)} GPUs are visible"):
+            num_workers(load(Run(run)), gpus)
 
 
 def test_cores_are_shared_out_and_what_the_user_has_set_stays(monkeypatch):
