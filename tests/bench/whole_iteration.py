@@ -17,7 +17,7 @@ from tests.bench.parquet import bytes_per_trajectory
 from tests.bench.place import Place
 
 REPEATS = 2
-DEFAULT_SAMPLES = 3000  # of `make iterate` on CPU
+DEFAULT_SAMPLES, PAPERS_SAMPLES = 3_000, 16_000  # of `make iterate` on CPU; of 500 + 500 questions at 5 x 5
 
 
 @dataclass
@@ -73,9 +73,9 @@ class Iterations:
             Row("an engine for each phase / the stage", ratios(self.took["per_phase"], self.took["stage"]), "x"),
         ]
 
-    def at_default_size(self, tokens_per_sample: float, rates: list[float]) -> tuple[float, float]:
-        """Seconds that DEFAULT_SAMPLES would take (the stage, the eager engines), by the stage's sampling rates."""
-        small, large = self.samples * tokens_per_sample, DEFAULT_SAMPLES * tokens_per_sample
+    def at_size(self, samples: int, tokens_per_sample: float, rates: list[float]) -> tuple[float, float]:
+        """Seconds that so many samples would take (the stage, the eager engines), by the stage's sampling rates."""
+        small, large = self.samples * tokens_per_sample, samples * tokens_per_sample
         ours = median(self.took["stage"]) + (large - small) / median(rates)
         return ours, median(self.starts) + large / median(self.rates)
 
