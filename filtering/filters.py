@@ -66,6 +66,11 @@ class Pairs:
     content: np.ndarray | None = None
     draw: np.ndarray | None = None
 
+    @property
+    def usable(self) -> np.ndarray:
+        """Which may be trained on at all, bool."""
+        return ~(self.truncated | self.empty | self.repeated)
+
 
 @dataclass(frozen=True)
 class Options:
@@ -138,7 +143,7 @@ def compares_pairs(name: str, options: Options) -> bool:
 
 def passing(pairs: Pairs, name: str, options: Options) -> np.ndarray:
     """Which pairs are usable and pass the filter, bool of shape (n,); more may drop out where pairs are compared."""
-    return FILTERS[name](*_rewards(pairs), options) & ~(pairs.truncated | pairs.empty | pairs.repeated)
+    return FILTERS[name](*_rewards(pairs), options) & pairs.usable
 
 
 def select(pairs: Pairs, name: str, options: Options) -> np.ndarray:
@@ -152,7 +157,7 @@ def select(pairs: Pairs, name: str, options: Options) -> np.ndarray:
     if name in KEPT_AS:
         reason[chosen] = KEPT_AS[name]
     if name == "correct":
-        reason[~chosen & ~(pairs.truncated | pairs.empty | pairs.repeated)] = Reason.INITIAL_INCORRECT
+        reason[~chosen & pairs.usable] = Reason.INITIAL_INCORRECT
     reason[~chosen & (reason == Reason.IMPROVING)] = Reason.NOT_EQUAL
     reason[~chosen & (reason == Reason.KEPT_CORRECT)] = Reason.NOT_IMPROVING
     if not compares_pairs(name, options):

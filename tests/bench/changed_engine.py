@@ -28,8 +28,8 @@ from tests.bench.texts import Sampler
 def main(arguments: list[str]) -> None:
     values = dict(argument.split("=", 1) for argument in arguments)
     run = Run(values["run"])
-    folder, tokenizer = locate(run, 0)[0], ChatTokenizer(locate(run, 0)[0])
-    config = load(run)
+    config, (folder, _) = load(run), locate(run, 0)
+    tokenizer = ChatTokenizer(folder)
     requests = draft(Sampler(run, config, tokenizer))
     changes = json.loads(values["changes"])
     engine_settings = {name: getattr(config.engine, name) | changes.get(name, {}) for name in ("args", "throughput")}
