@@ -141,7 +141,7 @@ ray:  ## add Ray to .venv, for launcher=ray and make test: 80 MB
 .PHONY: test
 test: ray  ## lint, unit tests, and the loop end to end on a real model
 	.venv/bin/ruff check .
-	$(PYTHON) -m pytest
+	$(PYTHON) -m pytest --numprocesses 2 --dist loadfile
 
 .PHONY: faults
 faults: setup  ## kill, starve, race and damage every stage, count what came of it, print the table: some 15 minutes

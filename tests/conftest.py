@@ -23,6 +23,15 @@ QUESTIONS = [
 ]
 
 
+def pytest_configure() -> None:
+    """Each of pytest-xdist's workers, and what it starts, has cores of its own: the threads of an engine wait for each
+    other at every step, and a neighbour on one of their cores makes all of them slow."""
+    if worker := os.environ.get("PYTEST_XDIST_WORKER"):
+        number, workers = int(worker.removeprefix("gw")), int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, cores[number::workers] or cores)
+
+
 def make_tiny_model(folder: Path) -> Path:
     """Fill `folder` with a random Llama of about 100,000 parameters, a byte-level BPE tokenizer and a chat template."""
     import torch
@@ -54,6 +63,14 @@ def make_tiny_model(folder: Path) -> Path:
     model.save_pretrained(folder)
     fast.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """No pool of torch's threads in this process: a child that is forked from it would wait for them for ever."""
+    import torch
+
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -13,10 +13,11 @@ from tests.sweeping import generated_tokens, sweep
 AXES = ["name=several", "sampling.num_initial=1,2", "iterations=0"]
 RUNS = ["several-i1", "several-i2"]
 SBATCH = """#!/bin/sh
-cp "$1" "$(dirname "$0")/submitted"
+copy="$(dirname "$0")/submitted" # as Slurm makes one: submitit moves the script away
+cp "$1" "$copy"
 for task in 0 1; do
     SLURM_JOB_ID=7 SLURM_ARRAY_JOB_ID=7 SLURM_ARRAY_TASK_ID=$task SLURM_NTASKS=1 SLURM_PROCID=0 SLURM_LOCALID=0 \\
-    SLURM_NODEID=0 SLURM_JOB_NUM_NODES=1 SLURM_JOB_NODELIST=here bash "$1" >/dev/null 2>&1 &
+    SLURM_NODEID=0 SLURM_JOB_NUM_NODES=1 SLURM_JOB_NODELIST=here bash "$copy" >/dev/null 2>&1 &
 done
 echo Submitted batch job 7
 """

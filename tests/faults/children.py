@@ -55,6 +55,7 @@ def start(command: Command, argv: list[str], folder: Path, prepare: Callable[[],
         os.dup2(output, 1)
         os.dup2(output, 2)
         sys.stdout, sys.stderr = (open(fd, "w", buffering=1, closefd=False) for fd in (1, 2))  # noqa: SIM115
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)  # not this process's own limit of time
         faulthandler.register(signal.SIGALRM, chain=True)  # tells where it hangs
         signal.alarm(LIMIT_SECONDS)
         os.chdir(folder)

@@ -143,7 +143,7 @@ def test_130_and_143_a_signal_ends_a_stage_and_the_next_run_goes_on(workspace, n
         cwd=workspace.folder, env=workspace.environment, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     answers = workspace.run("demo") / "iter_00" / "initial_answers"
-    while not any(answers.glob("*.parquet")):
+    while process.poll() is None and not any(answers.glob("*.parquet")):
         time.sleep(0.05)
     process.send_signal(number)
     started = time.monotonic()

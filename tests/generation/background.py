@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.conftest import Workspace, make_workspace
@@ -16,6 +17,7 @@ from tests.conftest import Workspace, make_workspace
 SLOW = ["+engine.args.step_seconds=0.3", "launcher.shard_questions=1"]
 TWO_AT_A_TIME = "engine.throughput.max_num_seqs=2"
 NUM_SHARDS = 32
+PATIENCE = 180  # seconds for what takes a few on an idle machine
 
 
 @contextlib.contextmanager
@@ -39,26 +41,35 @@ def configure(place: Workspace, run: str, *overrides: str) -> None:
         place.start(run, TWO_AT_A_TIME, *overrides)
 
 
-def begin(place: Workspace, run: str, *overrides: str, within: Sequence[str] = ()) -> subprocess.Popen:
+@dataclass(frozen=True)
+class Background:
+    """A stage at work. What it says goes to a file: a pipe ends with the last process that holds it, an orphan too."""
+
+    process: subprocess.Popen
+    log: Path
+
+    @property
+    def said(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    def end(self, expected: int = 0) -> None:
+        """Wait for its end, which must be with this exit code."""
+        assert self.process.wait(PATIENCE) == expected, self.said
+
+
+def begin(place: Workspace, run: str, *overrides: str, within: Sequence[str] = ()) -> Background:
     """Start the generation stage of a run, by a command before it if one is given."""
     configure(place, run, *overrides)
     command = [*within, sys.executable, "-m", "generation", f"run={run}", "iteration=0"]
-    return subprocess.Popen(
-        command, cwd=place.folder, env=place.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+    with open(place.folder / f"{run}.log", "wb") as log:
+        process = subprocess.Popen(command, cwd=place.folder, env=place.environment, stdout=log, stderr=log)
+    return Background(process, Path(log.name))
 
 
-def end(stage: subprocess.Popen, expected: int = 0) -> str:
-    """What a stage said until it ended, with this exit code."""
-    said, _ = stage.communicate(timeout=180)
-    assert stage.returncode == expected, said
-    return said
-
-
-def until(condition: Callable[[], bool], seconds: float = 60) -> None:
+def until(condition: Callable[[], bool], seconds: float = PATIENCE) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, "it did not come true in time"
+        assert time.monotonic() < deadline, f"it did not come true within {seconds} s"
         time.sleep(0.05)
 
 

@@ -17,7 +17,6 @@ from tests.generation.background import (
     assert_alike,
     begin,
     configure,
-    end,
     kill,
     num_published,
     processes,
@@ -67,12 +66,12 @@ def test_workers_killed_at_random_and_other_numbers_of_them(place):
         until(lambda before=published: num_published(place, "killed") > before)
         for pid in draw.sample(processes(place, "generation.worker"), 2):
             kill(pid, signal.SIGKILL)
-        next(line for line in stage.stdout if "starting it again" in line)
+        until(lambda stage=stage: "starting it again" in stage.said)
         if world != 5:
-            stage.kill()  # its workers die with it
-            stage.wait()
+            stage.process.kill()  # its workers die with it
+            stage.process.wait()
             until(lambda: not processes(place, "generation.worker"), 10)
-    end(stage)
+    stage.end()
     assert_alike(place, "killed")
 
 
@@ -87,7 +86,7 @@ def test_preempted_slurm_jobs_are_requeued_and_a_lost_one_is_not_waited_for(plac
     published = num_published(place, "requeued")
     until(lambda: num_published(place, "requeued") > published)
     kill(processes(place, "submitit.core._submit")[0], signal.SIGKILL)
-    end(stage)
+    stage.end()
     logs = list((place.run("requeued") / "iter_00" / "_costs" / "submitit").glob("*_log.out"))
     assert len(logs) == 2
     assert all("Requeued job" in log.read_text() for log in logs)
@@ -101,9 +100,10 @@ def test_a_stage_that_is_stopped_takes_its_workers_along(place, request, launche
     launched = ON_SLURM if launcher == "slurm" else on_ray(request.getfixturevalue("cluster"))
     stage = begin(place, run, *launched, "engine.args.step_seconds=1")  # far from done, however slow the machine
     until(lambda: num_published(place, run) > 0)
-    stage.send_signal(signum)
-    assert "stopped" in end(stage, code)
-    until(lambda: not processes(place), 1)
+    stage.process.send_signal(signum)
+    stage.end(code)
+    assert "stopped" in stage.said
+    until(lambda: not processes(place), 10)
     assert 0 < num_published(place, run) < NUM_SHARDS
 
 
@@ -121,7 +121,7 @@ def test_a_ray_node_that_is_removed_takes_no_row_along(place, cluster):
     cluster.remove_second()
     until(lambda: len(processes(place, "generation.worker")) == 1, 20)
     assert num_published(place, "moved") < NUM_SHARDS
-    end(stage)
+    stage.end()
     assert_alike(place, "moved")
 
 

@@ -15,7 +15,6 @@ from tests.generation.background import (
     NUM_SHARDS,
     assert_alike,
     begin,
-    end,
     kill,
     num_published,
     processes,
@@ -94,11 +93,11 @@ def test_a_link_that_is_cut_and_restored_loses_no_row_and_doubles_none(place, ho
     workers = processes(place, "generation.worker")
     for pid in workers:
         kill(pid, signal.SIGSTOP)  # or they would be done before Ray has noticed
-    next(line for line in stage.stdout if "has been marked dead" in line)
+    until(lambda: "has been marked dead" in stage.said)
     assert supervisors() == [1, 1] and num_published(place, "cut") < NUM_SHARDS
     ip("-n", hosts[0], "link", "set", "link0", "up")
     until(lambda: supervisors() == [2, 0])
     for pid in workers:
         kill(pid, signal.SIGCONT)
-    end(stage)
+    stage.end()
     assert_alike(place, "cut")

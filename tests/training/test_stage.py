@@ -11,7 +11,6 @@ import time
 from pathlib import Path
 
 import pytest
-import torch
 
 import conf.__main__ as conf_main
 import training.__main__ as stage
@@ -248,31 +247,29 @@ def test_iteration_zero_is_not_trained(make_run):
         train(make_run(), 0)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """A forked child hangs in a pool of threads that its parent has started; one thread needs no pool."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+@pytest.fixture
+def in_child():
+    """Starts the stage as a command in a child that shares this process's imports; none outlives the test."""
+    children = []
+
+    def start(run, prepare=lambda: None):
+        def command():
+            prepare()
+            sys.argv = ["training", f"run={run.name}", "iteration=1"]
+            stage_main(stage.main)
+
+        children.append(multiprocessing.get_context("fork").Process(target=command))
+        children[-1].start()
+        return children[-1]
+
+    yield start
+    for child in children:
+        child.kill()
+        child.join()
 
 
-def in_child(run, prepare=lambda: None):
-    """The stage as a command, in a child process that shares this one's imports."""
-
-    def command():
-        prepare()
-        sys.argv = ["training", f"run={run.name}", "iteration=1"]
-        stage_main(stage.main)
-
-    child = multiprocessing.get_context("fork").Process(target=command)
-    child.start()
-    return child
-
-
-def kill_when(run, pattern):
-    """Start the stage and SIGKILL it as soon as a file of its iteration matches; whether it was still at work."""
-    child = in_child(run)
+def killed_when(child, run, pattern):
+    """SIGKILL the stage as soon as a file of its iteration matches; whether it was still at work."""
     while child.is_alive() and not list(run.iteration(1).dir.glob(pattern)):
         time.sleep(0.001)
     child.kill()
@@ -280,7 +277,7 @@ def kill_when(run, pattern):
     return child.exitcode == -signal.SIGKILL
 
 
-def test_killed_at_every_stage_of_its_work_it_goes_on_to_the_same_weights(make_run, make_rows):
+def test_killed_at_every_stage_of_its_work_it_goes_on_to_the_same_weights(make_run, make_rows, in_child):
     rows = make_rows(60)
     whole, run = make_run(name="whole"), make_run(name="killed")
     for each in (whole, run):
@@ -293,7 +290,7 @@ def test_killed_at_every_stage_of_its_work_it_goes_on_to_the_same_weights(make_r
     )  # fmt: skip
     killed = 0
     for pattern in moments:
-        killed += kill_when(run, pattern)
+        killed += killed_when(in_child(run), run, pattern)
         target = run.iteration(1).checkpoint
         assert not target.exists() or not verify_folder(target, read_record(target / RECORD))
     assert killed >= 5  # the last moments pass so fast that some may be missed
@@ -336,7 +333,7 @@ def test_a_killed_training_goes_on_from_its_last_complete_checkpoint(make_run, m
 
 
 @pytest.mark.parametrize("saving", ["steps", "no"])
-def test_a_disk_that_takes_no_more_ends_with_74_and_leaves_nothing_half(make_run, make_rows, capfd, saving):
+def test_a_disk_that_takes_no_more_ends_with_74_and_leaves_nothing_half(make_run, make_rows, in_child, capfd, saving):
     run = make_run(f"training.throughput.save_strategy={saving}")
     publish_rows(run, 0, make_rows(16))
 
@@ -349,14 +346,14 @@ def test_a_disk_that_takes_no_more_ends_with_74_and_leaves_nothing_half(make_run
     verify_folder(*locate(run, 1))
 
 
-def test_sigterm_ends_it_with_143_and_the_next_run_goes_on(make_run, make_rows):
+def test_sigterm_ends_it_with_143_and_the_next_run_goes_on(make_run, make_rows, in_child):
     run = make_run()
     publish_rows(run, 0, make_rows(120))
     child = in_child(run)
     while not list(run.iteration(1).dir.glob(".training-*/checkpoint-3/_complete.json")) and child.is_alive():
         time.sleep(0.01)
     os.kill(child.pid, signal.SIGTERM)
-    child.join(10)
+    child.join(60)
     assert child.exitcode == 143
     train(run)
     costs = json.loads((run.iteration(1).costs / "training.json").read_text())

@@ -18,14 +18,6 @@ LORA = Peft(kind="lora", args={"r": 4, "target_modules": "all-linear"})
 SEED = 3
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def settings(**changed):
     values = dict(
         batch_size=8, num_epochs=1, length_grouping=True, max_length=None, on_empty="stop",

@@ -4,6 +4,7 @@ import base64
 import fcntl
 import json
 import os
+import select
 import shutil
 import subprocess
 import time
@@ -14,7 +15,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 MISSING = "needs a browser: apt-get install chromium"
 READ, WRITE = 3, 4  # the descriptors that --remote-debugging-pipe uses
 OFFLINE = {"offline": True, "latency": 0, "downloadThroughput": 0, "uploadThroughput": 0}
-TIMEOUT = 60  # seconds, on a machine that does other things
+TIMEOUT = 120  # seconds, on a machine that does other things
 
 
 class Browser:
@@ -107,6 +108,8 @@ class Browser:
 
     def _receive(self) -> dict[str, Any]:
         while b"\0" not in self._received:
+            ready, _, _ = select.select([self._answers], [], [], TIMEOUT)
+            assert ready, f"the browser said nothing for {TIMEOUT} s"
             part = os.read(self._answers, 1 << 20)
             assert part, "the browser is gone"
             self._received += part
