@@ -29,7 +29,7 @@ def pytest_configure() -> None:
     if worker := os.environ.get("PYTEST_XDIST_WORKER"):
         number, workers = int(worker.removeprefix("gw")), int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
         cores = sorted(os.sched_getaffinity(0))
-        os.sched_setaffinity(0, cores[number::workers] or cores)
+        os.sched_setaffinity(0, cores[number::workers] or {cores[number % len(cores)]})
 
 
 def make_tiny_model(folder: Path) -> Path:

@@ -120,7 +120,8 @@ def test_its_report_opens_in_a_browser_without_a_network(tmp_path):
 
 def test_more_iterations_by_two_workers_leave_the_earlier_ones_untouched_and_again_does_nothing():
     before = tree("iter_00", "iter_01", "questions")
-    make("iterate", "N=2", f"RUN={RUN}", "ARGS=launcher.workers=2 launcher.shard_questions=3")
+    quick_start = "+engine.throughput.enforce_eager=true"  # how fast, and nothing else
+    make("iterate", "N=2", f"RUN={RUN}", f"ARGS=launcher.workers=2 launcher.shard_questions=3 {quick_start}")
     assert tree("iter_00", "iter_01", "questions") == before
     folder = FOLDER / "iter_02"
     assert (folder / "metrics.json").exists()

@@ -60,7 +60,11 @@ def test_a_file_cut_off_in_its_last_line_says_so():
     assert outcomes(GOOD + b"\n" + GOOD) == [(1, "ok"), (2, "ok")], "a last line without its end may be whole"
 
 
-@pytest.mark.parametrize("content", [gzip.compress(GOOD), GOOD.decode().encode("utf-16"), b"PK\x03\x04abc\n" * 9])
+@pytest.mark.parametrize(
+    "content",
+    [gzip.compress(GOOD), GOOD.decode().encode("utf-16"), b"PK\x03\x04abc\n" * 9],
+    ids=["gzip", "utf-16", "zip"],
+)
 @pytest.mark.parametrize("file_format", ["jsonl", "tsv"])
 def test_a_file_that_is_not_text_is_one_bad_row(content, file_format):
     assert outcomes(content, file_format) == [(1, "BAD_ENCODING")]

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from tests.conftest import Workspace, make_workspace
 
-# An engine that takes its time: 92 steps of 0.3 seconds for two requests at a time.
-SLOW = ["+engine.args.step_seconds=0.3", "launcher.shard_questions=1"]
+# An engine that takes its time: 92 steps of 0.2 seconds for two requests at a time.
+SLOW = ["+engine.args.step_seconds=0.2", "launcher.shard_questions=1"]
 TWO_AT_A_TIME = "engine.throughput.max_num_seqs=2"
 NUM_SHARDS = 32
 PATIENCE = 180  # seconds for what takes a few on an idle machine

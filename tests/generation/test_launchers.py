@@ -98,7 +98,7 @@ def test_preempted_slurm_jobs_are_requeued_and_a_lost_one_is_not_waited_for(plac
 def test_a_stage_that_is_stopped_takes_its_workers_along(place, request, launcher, signum, code):
     run = f"stopped-{launcher}"
     launched = ON_SLURM if launcher == "slurm" else on_ray(request.getfixturevalue("cluster"))
-    stage = begin(place, run, *launched, "engine.args.step_seconds=1")  # far from done, however slow the machine
+    stage = begin(place, run, *launched, "engine.args.step_seconds=0.5")  # far from done, however slow the machine
     until(lambda: num_published(place, run) > 0)
     stage.process.send_signal(signum)
     stage.end(code)
