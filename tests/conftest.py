@@ -133,6 +133,14 @@ def workspace(tmp_path, tiny_model) -> Workspace:
 
 
 @pytest.fixture(scope="session")
+def finished(tmp_path_factory, tiny_model) -> Workspace:
+    """Two iterations of the whole loop, runs/demo, without a filter: it gives rows to train on. Nobody changes them."""
+    workspace = make_workspace(tmp_path_factory.mktemp("finished"), tiny_model)
+    workspace.iterate("demo", 1, "strategy.filter=none", "training.stop_check.num_prompts=0")
+    return workspace
+
+
+@pytest.fixture(scope="session")
 def project(tmp_path_factory, tiny_model) -> Workspace:
     """A workspace in which `make` and sweep.py work too."""
     workspace = make_workspace(tmp_path_factory.mktemp("project"), tiny_model)

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 RUN = "test-loop"
 FOLDER = ROOT / "runs" / RUN
 # No filter: a handful of questions gives a 135M model too little to train on otherwise.
-SETTINGS = "data.train=6 data.validation=3 data.test=3 strategy.filter=none training.stop_check.num_prompts=2"
+SETTINGS = "data.train=4 data.validation=3 data.test=3 strategy.filter=none training.stop_check.num_prompts=2"
 
 
 def make(*arguments: str) -> str:
@@ -54,14 +54,14 @@ def test_every_sample_is_there_once_with_its_own_seed(one_iteration):
                    (select count(distinct seed) from '{folder}/corrections/*.parquet'),
                    (select count(*) from '{folder}/trajectories/*.parquet')
         """).fetchall()[0]
-        assert counts == (6 * 2 + 6, 6 * 4 + 6, 6 * 4 + 6, 6 * 4 + 6, 6 * 4 + 6)
+        assert counts == (4 * 2 + 6, 4 * 4 + 6, 4 * 4 + 6, 4 * 4 + 6, 4 * 4 + 6)
     assert "t1 (95 % interval)" in one_iteration
 
 
 def test_one_engine_start_serves_an_iteration_and_prompts_are_cached():
     (costs,) = [json.loads(path.read_text()) for path in (FOLDER / "iter_01" / "_costs").glob("generation-*.json")]
     assert costs["engine_starts"] == 1
-    assert costs["requests"] == 6 * 2 + 6 + 6 * 4 + 6
+    assert costs["requests"] == 4 * 2 + 6 + 4 * 4 + 6
     assert costs["cached_tokens"] > 0.6 * costs["prompt_tokens"]
 
 
@@ -128,7 +128,7 @@ def test_more_iterations_by_two_workers_leave_the_earlier_ones_untouched_and_aga
     assert len(list((folder / "_costs").glob("generation-[01].log"))) == 2
     assert len(list((folder / "corrections").glob("*.parquet"))) == 4
     count = f"count(*), count(distinct (question_id, init_index, corr_index)) from '{folder}/corrections/*.parquet'"
-    assert duckdb.sql(f"select {count}").fetchall() == [(6 * 4 + 6, 6 * 4 + 6)]
+    assert duckdb.sql(f"select {count}").fetchall() == [(4 * 4 + 6, 4 * 4 + 6)]
     everything = tree("iter_00", "iter_01", "iter_02", "questions")
     screen = make("iterate", "N=2", f"RUN={RUN}")
     assert tree("iter_00", "iter_01", "iter_02", "questions") == everything

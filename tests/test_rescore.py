@@ -20,9 +20,9 @@ def rescore(workspace: Workspace, run: str, source: str, *overrides: str) -> Non
 
 
 @pytest.fixture(scope="module")
-def workspace(tmp_path_factory, tiny_model) -> Workspace:
+def workspace(tmp_path_factory, tiny_model, finished) -> Workspace:
     workspace = make_workspace(tmp_path_factory.mktemp("rescore"), tiny_model)
-    workspace.iterate("demo", 1, "strategy.filter=none", "training.stop_check.num_prompts=0", "filter.margin=0.3")
+    shutil.copytree(finished.folder / "runs", workspace.folder / "runs")
     rescore(workspace, "f1", "demo", *SCORING)
     return workspace
 

@@ -29,11 +29,9 @@ CAPITALS = {"France": "Paris", "Italy": "Rome", "Japan": "Tokyo", "Kenya": "Nair
 
 
 @pytest.fixture(scope="session")
-def loop(tmp_path_factory, tiny_model) -> tuple[Workspace, Run]:
-    """Two iterations of the whole loop on the deterministic engine, without a filter: it gives rows to train on."""
-    workspace = make_workspace(tmp_path_factory.mktemp("loop"), tiny_model)
-    workspace.iterate("demo", 1, "strategy.filter=none", "training.stop_check.num_prompts=0")
-    return workspace, Run("demo", workspace.folder / "runs")
+def loop(finished) -> tuple[Workspace, Run]:
+    """The finished run, for what writes its own files into it."""
+    return finished, Run("demo", finished.folder / "runs")
 
 
 @pytest.fixture(scope="session")
