@@ -78,6 +78,10 @@ fail_install() {
     fail "pip stopped at '$error' (all it said: $log); mend that and run this again"
 }
 
+compile_all() { # on all cores, which pip does not; some packages ship templates that are no Python: no verdict
+    .venv/bin/python -m compileall -q -j 0 -x /tests/ .venv/lib >/dev/null 2>&1 || true
+}
+
 install_lock() {
     local torch
     torch=$(grep '^torch==.*+cpu' "$lock" || true)
@@ -88,8 +92,7 @@ install_lock() {
         pip_install --timeout 15 --index-url "$TORCH_CPU_INDEX" "$torch" || fail_install
     fi
     pip_install --requirement "$lock" || fail_install
-    # On all cores, which pip does not; some packages ship templates that are no Python, so its verdict is ignored.
-    .venv/bin/python -m compileall -q -j 0 -x /tests/ .venv/lib >/dev/null 2>&1 || true
+    compile_all
     echo "$accelerator" >.venv/.accelerator
     echo "$stamp" >.venv/.installed
     echo "setup: done in $SECONDS seconds"
@@ -98,6 +101,7 @@ install_lock() {
 add_ray() {
     echo "setup: adding Ray to .venv ..."
     pip_install --requirement requirements/ray.txt || fail_install
+    compile_all
     sha256sum <requirements/ray.txt >.venv/.with-ray
 }
 

@@ -1,4 +1,6 @@
 import json
+import shutil
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -6,6 +8,7 @@ import pytest
 from data.run import Run
 from data.schemas import CORRECTIONS, INITIAL_ANSWERS, SPLITS
 from data.shards import iter_shards, read_manifest
+from tests.conftest import make_workspace
 
 
 def rows(run: Run, iteration: int, table: str, schema, splits=SPLITS):
@@ -23,10 +26,19 @@ def contents(run: Run) -> dict:
     return {path: path.read_bytes() for path in run.dir.rglob("*") if path.is_file() and path.name != ".lock"}
 
 
-@pytest.fixture
-def generated(workspace):
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory, tiny_model) -> Path:
+    """A folder with a run whose iter_00 has been generated."""
+    workspace = make_workspace(tmp_path_factory.mktemp("drawn"), tiny_model)
     workspace.start("demo")
     workspace.stage("generation", "run=demo", "iteration=0")
+    return workspace.folder
+
+
+@pytest.fixture
+def generated(drawn, workspace):
+    """A copy of it, to be changed."""
+    shutil.copytree(drawn / "runs", workspace.folder / "runs")
     return workspace, Run("demo", workspace.folder / "runs")
 
 
