@@ -119,7 +119,7 @@ def test_a_ray_node_that_is_removed_takes_no_row_along(place, cluster):
     until(lambda: num_published(place, "moved") > NUM_SHARDS // 2)
     assert len(processes(place, "generation.worker")) == 2
     cluster.remove_second()
-    until(lambda: len(processes(place, "generation.worker")) == 1, 20)
+    until(lambda: len(processes(place, "generation.worker")) == 1)
     assert num_published(place, "moved") < NUM_SHARDS
     stage.end()
     assert_alike(place, "moved")
