@@ -134,9 +134,10 @@ def workspace(tmp_path, tiny_model) -> Workspace:
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory, tiny_model) -> Workspace:
-    """Two iterations of the whole loop, runs/demo, without a filter: it gives rows to train on. Nobody changes them."""
+    """Two iterations of the whole loop, runs/demo, without a filter: it gives rows to train on. What changes
+    it changes a copy."""
     workspace = make_workspace(tmp_path_factory.mktemp("finished"), tiny_model)
-    workspace.iterate("demo", 1, "strategy.filter=none", "training.stop_check.num_prompts=0")
+    workspace.iterate("demo", 1, "strategy.filter=none", "training.stop_check.num_prompts=0", "filter.margin=0.3")
     return workspace
 
 

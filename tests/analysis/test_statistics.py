@@ -118,9 +118,9 @@ def test_intervals_hold_the_truth_of_100_questions_in_about_95_of_100_runs(simul
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("num_questions", "num_runs"), [(60, 1000), (300, 1000), (1500, 400)])
-def test_intervals_hold_the_truth_at_the_stated_rate(simulate, truth, num_questions, num_runs):
-    held = coverage(simulate, truth, num_questions, num_runs)
-    margin = 2.8 * (0.95 * 0.05 / num_runs) ** 0.5  # standard errors of so many runs
-    lowest = 0.95 - margin - (0.02 if num_questions == 60 else 0)  # a skewed rate of 60 questions' pairs may fall below
-    assert all(lowest <= share <= 0.95 + margin for share in held.values()), held
+@pytest.mark.parametrize("num_questions", [60, 300, 1500])
+def test_intervals_hold_the_truth_at_the_stated_rate(simulate, truth, num_questions):
+    held = coverage(simulate, truth, num_questions, num_runs=1000)
+    # 2.8 standard errors of 1,000 runs around 0.95; a skewed rate of 60 questions' pairs may fall 0.02 below.
+    lowest = 0.91 if num_questions == 60 else 0.93
+    assert all(lowest <= share <= 0.97 for share in held.values()), held

@@ -54,7 +54,7 @@ def test_damaged_files_are_refused_or_made_anew(bench):
 
 
 def test_missing_foreign_swapped_and_stray_files_are_refused_or_made_anew(bench):
-    assert_kept(damage.tallied(islice(misplaced.misplaced(bench, bench.stages), 0, None, 11), bench.scratch))
+    assert_kept(damage.tallied(islice(misplaced.misplaced(bench, bench.stages), 0, None, 7), bench.scratch))
 
 
 def test_no_changed_setting_uses_what_an_older_one_made(bench):
@@ -63,7 +63,7 @@ def test_no_changed_setting_uses_what_an_older_one_made(bench):
 
 def test_bad_names_settings_secrets_models_and_rows_are_refused(bench):
     some = (names.refused_names, names.refused_overrides, hostile.hostile_folders)
-    assert_kept([try_some(bench, every=8) for try_some in some])
+    assert_kept([try_some(bench, every=5) for try_some in some])
     assert_kept([names.leaked_secrets(bench), rows.bad_rows(bench)])
 
 

@@ -100,8 +100,8 @@ def go_on(pids: list[int]) -> None:
 
 
 def gone(pids: list[int]) -> bool:
-    """Whether these processes end within 30 seconds."""
-    deadline = time.monotonic() + 30
+    """Whether these processes end within ten seconds."""
+    deadline = time.monotonic() + 10
     while any(map(alive, pids)) and time.monotonic() < deadline:
         time.sleep(0.05)
     return not any(map(alive, pids))
@@ -119,7 +119,7 @@ def test_a_worker_that_ends_is_told_and_the_command_may_be_tried_again(stage, si
     process, workers, said = stage
     os.kill(workers[1], signum)
     go_on(workers)
-    assert process.wait(60) == 75
+    assert process.wait(30) == 75
     told = said.read_text()
     assert "a process of filtering ended before its work" in told and "launcher.filter_processes=1" in told
     assert "Traceback" not in told

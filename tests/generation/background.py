@@ -17,7 +17,6 @@ from tests.conftest import Workspace, make_workspace
 SLOW = ["+engine.args.step_seconds=0.2", "launcher.shard_questions=1"]
 TWO_AT_A_TIME = "engine.throughput.max_num_seqs=2"
 NUM_SHARDS = 32
-PATIENCE = 180  # seconds for what takes a few on an idle machine
 
 
 @contextlib.contextmanager
@@ -54,7 +53,7 @@ class Background:
 
     def end(self, expected: int = 0) -> None:
         """Wait for its end, which must be with this exit code."""
-        assert self.process.wait(PATIENCE) == expected, self.said
+        assert self.process.wait(180) == expected, self.said
 
 
 def begin(place: Workspace, run: str, *overrides: str, within: Sequence[str] = ()) -> Background:
@@ -66,7 +65,7 @@ def begin(place: Workspace, run: str, *overrides: str, within: Sequence[str] = (
     return Background(process, Path(log.name))
 
 
-def until(condition: Callable[[], bool], seconds: float = PATIENCE) -> None:
+def until(condition: Callable[[], bool], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"it did not come true within {seconds} s"

@@ -98,12 +98,12 @@ def test_preempted_slurm_jobs_are_requeued_and_a_lost_one_is_not_waited_for(plac
 def test_a_stage_that_is_stopped_takes_its_workers_along(place, request, launcher, signum, code):
     run = f"stopped-{launcher}"
     launched = ON_SLURM if launcher == "slurm" else on_ray(request.getfixturevalue("cluster"))
-    stage = begin(place, run, *launched, "engine.args.step_seconds=0.5")  # far from done, however slow the machine
+    stage = begin(place, run, *launched, "engine.args.step_seconds=1")  # far from done, however slow the machine
     until(lambda: num_published(place, run) > 0)
     stage.process.send_signal(signum)
     stage.end(code)
     assert "stopped" in stage.said
-    until(lambda: not processes(place), 10)
+    until(lambda: not processes(place), 1)
     assert 0 < num_published(place, run) < NUM_SHARDS
 
 
@@ -119,7 +119,7 @@ def test_a_ray_node_that_is_removed_takes_no_row_along(place, cluster):
     until(lambda: num_published(place, "moved") > NUM_SHARDS // 2)
     assert len(processes(place, "generation.worker")) == 2
     cluster.remove_second()
-    until(lambda: len(processes(place, "generation.worker")) == 1)
+    until(lambda: len(processes(place, "generation.worker")) == 1, 20)
     assert num_published(place, "moved") < NUM_SHARDS
     stage.end()
     assert_alike(place, "moved")

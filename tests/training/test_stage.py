@@ -353,7 +353,7 @@ def test_sigterm_ends_it_with_143_and_the_next_run_goes_on(make_run, make_rows, 
     while not list(run.iteration(1).dir.glob(".training-*/checkpoint-3/_complete.json")) and child.is_alive():
         time.sleep(0.01)
     os.kill(child.pid, signal.SIGTERM)
-    child.join(60)
+    child.join(10)
     assert child.exitcode == 143
     train(run)
     costs = json.loads((run.iteration(1).costs / "training.json").read_text())

@@ -15,7 +15,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 MISSING = "needs a browser: apt-get install chromium"
 READ, WRITE = 3, 4  # the descriptors that --remote-debugging-pipe uses
 OFFLINE = {"offline": True, "latency": 0, "downloadThroughput": 0, "uploadThroughput": 0}
-TIMEOUT = 120  # seconds, on a machine that does other things
+TIMEOUT = 60  # seconds, on a machine that does other things
 
 
 class Browser:

@@ -1,6 +1,7 @@
 """Two finished runs: one of the whole loop, and one with hand-made texts of every kind, hostile ones among them."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +30,11 @@ CAPITALS = {"France": "Paris", "Italy": "Rome", "Japan": "Tokyo", "Kenya": "Nair
 
 
 @pytest.fixture(scope="session")
-def loop(finished) -> tuple[Workspace, Run]:
-    """The finished run, for what writes its own files into it."""
-    return finished, Run("demo", finished.folder / "runs")
+def loop(tmp_path_factory, tiny_model, finished) -> tuple[Workspace, Run]:
+    """A copy of the finished run, for what writes its own files into it: reports, cards."""
+    workspace = make_workspace(tmp_path_factory.mktemp("loop"), tiny_model)
+    shutil.copytree(finished.folder / "runs", workspace.folder / "runs")
+    return workspace, Run("demo", workspace.folder / "runs")
 
 
 @pytest.fixture(scope="session")
