@@ -48,7 +48,7 @@ questions: setup
 	$(PYTHON) -m conf run=$(RUN) $(SETTINGS)
 	$(PYTHON) -m data run=$(RUN)
 base: questions
-	$(PYTHON) -m training.base run=$(RUN)
+	$(PYTHON) -m training.base_model run=$(RUN)
 
 # y1: initial answers, y2: corrections, D_n: the pairs of iter_n that the strategy's filter keeps.
 .PHONY: generate-0
@@ -119,15 +119,15 @@ cards: setup  ## dataset and model cards (README.md) for everything a run holds
 
 .PHONY: status
 status: setup  ## the runs there are; with RUN= the stages of one, their rows and parents
-	@$(PYTHON) -m data.status $(named)
+	@$(PYTHON) -m analysis.status $(named)
 
 .PHONY: verify
 verify: setup  ## hash a run again and walk its lineage
-	$(PYTHON) -m data.verify run=$(RUN)
+	$(PYTHON) -m analysis.verify run=$(RUN)
 
 .PHONY: publish
 publish: setup  ## copy what RUN has finished to TO=, a URL of fsspec: s3://bucket/folder, hf://datasets/me/demo, file:///mnt
-	$(PYTHON) -m data.push run=$(RUN) to=$(TO)
+	$(PYTHON) -m analysis.upload run=$(RUN) to=$(TO)
 
 ##@ Development
 .PHONY: setup
@@ -145,11 +145,11 @@ test: ray  ## lint, unit tests, and the loop end to end on a real model
 
 .PHONY: faults
 faults: setup  ## kill, starve, race and damage every stage, count what came of it, print the table: some 15 minutes
-	$(PYTHON) -m tests.faults
+	$(PYTHON) -m faults
 
 .PHONY: bench
 bench: setup  ## how fast the stages are, beside plain ways to do the same; ARGS="size=gpu generation" narrows: an hour
-	$(PYTHON) -m tests.bench $(ARGS)
+	$(PYTHON) -m benchmarks $(ARGS)
 
 .PHONY: help
 help:  ## this list

@@ -28,12 +28,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from conf.__main__ import composed
 from conf.schema import validate
-from data.errors import ConfigError, PipelineError
-from data.fingerprint import digest, flatten
-from data.publish import make_folder, publish
-from data.run import RUNS, Run
-from data.shards import MANIFEST
-from generation.shares import visible_gpus
+from generation.launchers.devices import visible_gpus
+from store.errors import ConfigError, PipelineError
+from store.fingerprint import digest, flatten
+from store.publish import make_folder, publish
+from store.run import RUNS, Run
+from store.shards import MANIFEST
 
 PRESETS = Path(__file__).parent / "conf" / "sweep"
 OWN = ("name", "iterations", "gpus_per_run", "sweep", "grid.axes", "grid.largest")  # not settings of the runs

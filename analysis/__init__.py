@@ -1,1 +1,1 @@
-"""Statistics, start estimate, report and inspection: reads runs/, writes no stage's files."""
+"""Commands on a finished or running run: summary, report, cards, baselines, status, verify, upload."""

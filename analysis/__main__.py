@@ -8,10 +8,10 @@ Reads runs/demo/iter_*/trajectories/, and iter_*/rounds/ where there are any; wr
 from analysis import rounds
 from analysis.summary import describe
 from analysis.trajectories import question_counts
-from data.errors import ConfigError, stage_main
-from data.run import Run, stage_arguments
-from data.schemas import SPLITS
-from data.shards import MANIFEST
+from store.errors import ConfigError, stage_main
+from store.run import Run, stage_arguments
+from store.schemas import SPLITS
+from store.shards import MANIFEST
 
 
 def main(argv: list[str]) -> None:

@@ -15,11 +15,11 @@ import pyarrow as pa
 from analysis.report.record import IterationRecord, RunRecord, read_record
 from analysis.report.results import Results, compute_results
 from analysis.statistics import Estimate
-from data.checkpoints import CARD
-from data.errors import stage_main
-from data.publish import publish
-from data.run import Run, stage_arguments
-from data.schemas import SFT, SPLITS, trajectories
+from store.checkpoints import CARD
+from store.errors import stage_main
+from store.publish import publish
+from store.run import Run, stage_arguments
+from store.schemas import SFT, SPLITS, trajectories
 
 TEMPLATES = Path(__file__).parent / "card_templates"
 LICENSES = {  # of the questions

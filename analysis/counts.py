@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data.errors import BadInput
+from store.errors import BadInput
 
 TRANSITIONS = ("i->c", "c->i", "c->c", "i->i")  # incorrect or correct, before and after the correction
 NUM_IDS_NAMED = 5  # in an error message

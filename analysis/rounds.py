@@ -6,9 +6,9 @@ import numpy as np
 
 from analysis.counts import FIGURES, QuestionCounts
 from analysis.statistics import Estimate, estimate_ratios
-from data.run import Iteration
-from data.schemas import ROUNDS
-from data.shards import iter_shards, read_manifest
+from store.run import Iteration
+from store.schemas import ROUNDS
+from store.shards import iter_shards, read_manifest
 
 
 def curve(iteration: Iteration, split: str, counts: QuestionCounts) -> list[Estimate]:

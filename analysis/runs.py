@@ -21,10 +21,10 @@ from analysis.start import interval
 from analysis.statistics import Estimate, estimate_figures
 from analysis.trajectories import question_counts
 from conf.stored import read_settings
-from data.errors import ConfigError, stage_main
-from data.fingerprint import digest
-from data.run import RUNS, Run, stage_arguments
-from data.shards import read_bytes, required_manifest
+from store.errors import ConfigError, stage_main
+from store.fingerprint import digest
+from store.run import RUNS, Run, stage_arguments
+from store.shards import read_bytes, required_manifest
 
 OWN = ("run", "seed", "overrides", "digest")  # of a configuration: what two seeds of one run differ in
 HEADER = "{:<{width}}{:>6}{:>8}{:>6}   {:<22}{:<22}{}"

@@ -15,7 +15,7 @@ from scipy.special import ndtri, stdtr, stdtrit
 from analysis.comparisons import ALPHA, POWER, Comparison
 from analysis.counts import FIGURES, QuestionCounts, refuse_different_questions
 from analysis.statistics import LEVEL, NUM_RESAMPLES, ROUNDING, Estimate, divide, resampled_sums, unvaried
-from data.errors import BadInput
+from store.errors import BadInput
 
 
 def estimate_over_seeds(

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from data.errors import BadInput
+from store.errors import BadInput
 
 
 class Chosen(NamedTuple):

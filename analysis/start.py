@@ -11,9 +11,9 @@ from analysis.start_estimate import StartEstimate, start_estimates
 from analysis.statistics import Estimate
 from analysis.trajectories import sample_pool
 from conf.schema import load
-from data.errors import ConfigError, stage_main
-from data.run import Iteration, Run, stage_arguments
-from data.shards import MANIFEST
+from store.errors import ConfigError, stage_main
+from store.run import Iteration, Run, stage_arguments
+from store.shards import MANIFEST
 
 HEADER = "{:>6}{:>7}   {:<26}{:<26}{:<20}{:<20}{:>12}{:>16}".format(
     "N_init", "N_corr", "P(a question improves) %", "P(the run can start) %", "improving rows", "kept-right rows",

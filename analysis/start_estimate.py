@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from analysis.statistics import LEVEL, NUM_RESAMPLES, Estimate, estimate_ratios
-from data.errors import BadInput
+from store.errors import BadInput
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 
 from analysis.counts import COLUMNS_OF_FIGURES, TRANSITIONS, QuestionCounts
 from analysis.start_estimate import Pool
-from data.errors import BadInput
-from data.run import Iteration
-from data.shards import corrupt, read_bytes, required_manifest, verify_shard
+from store.errors import BadInput
+from store.run import Iteration
+from store.shards import corrupt, read_bytes, required_manifest, verify_shard
 
 BATCH_ROWS = 2**15
 TOKENS = ("initial_num_tokens", "correction_num_tokens")

@@ -19,11 +19,11 @@ from omegaconf.errors import OmegaConfBaseException
 
 from conf.schema import EXECUTION, Config, execution_file, known_keys, load, nearest, validate
 from conf.stored import read_settings, require_seal, sealed
-from data.errors import ConfigError, stage_main
-from data.fingerprint import flatten, refuse_difference
-from data.publish import publish
-from data.run import Run, locked
-from data.stage import ANOTHER_RUN
+from store.errors import ConfigError, stage_main
+from store.fingerprint import flatten, refuse_difference
+from store.publish import publish
+from store.run import Run, locked
+from store.stage import ANOTHER_RUN
 
 FOLDER = Path(__file__).parent
 # Sections whose keys are a library's own names, or named by the user.
@@ -107,7 +107,7 @@ def merge(stored: list[str], given: list[str]) -> list[str]:
 def inherited(run: Run, given: list[str]) -> list[str]:
     """The overrides of another run, without those of a section for which a preset is given: they belong to its own."""
     if not run.config.exists():
-        raise ConfigError(f"like={run.name}: {run.config} is missing; `python -m data.status` lists the runs there are")
+        raise ConfigError(f"like={run.name}: {run.config} is missing; `make status` lists the runs there are")
     require_seal(run)
     presets = set(map(key_of, given))
     return [override for override in stored_overrides(run) if key_of(override).partition(".")[0] not in presets]

@@ -11,12 +11,11 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from conf.question_files import check_origins, check_splits
 from conf.stored import read_settings, require_seal
-from data.errors import ConfigError
-from data.fingerprint import flatten
-from data.question_splits import parts_of
-from data.run import RUN_NAME, Run
-from data.sources import check_origins
+from store.errors import ConfigError
+from store.fingerprint import flatten
+from store.run import RUN_NAME, Run
 
 # Settings that change how fast a run goes and never what it computes: free to differ between restarts.
 EXECUTION = (
@@ -242,7 +241,7 @@ def validate(values: dict[str, Any]) -> Config:
     if config.eval.greedy and config.eval.num_samples > 1:
         raise ConfigError(f"eval.greedy gives one answer, eval.num_samples={config.eval.num_samples}: set it to 1")
     data = config.data.model_dump()
-    parts_of(data)
+    check_splits(data["splits"], data["files"])
     for name, origins in data["files"].items():
         check_origins(name, origins, config.data.allow_unpinned)
     return config

@@ -5,10 +5,10 @@ from typing import Any
 
 import yaml
 
-from data.errors import ConfigError, CorruptArtifact
-from data.fingerprint import digest_bytes
-from data.run import Run
-from data.shards import read_bytes
+from store.errors import ConfigError, CorruptArtifact
+from store.fingerprint import digest_bytes
+from store.run import Run
+from store.shards import read_bytes
 
 
 def read_settings(path: Path) -> dict[str, Any]:

@@ -1,1 +1,1 @@
-"""The contracts every stage meets on: schemas, published files, run paths, fingerprints, questions."""
+"""Questions: where they come from, which rows are used, and which split each one belongs to."""

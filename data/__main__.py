@@ -15,20 +15,20 @@ from typing import Any
 import pyarrow as pa
 
 from conf.schema import load
-from data import shards
-from data.errors import stage_main
-from data.fingerprint import digest_bytes, digest_file
-from data.frontier import on_frontier, scored_samples
 from data.overlap import OVERLAP, compare_splits
-from data.publish import publish, sweep_temporaries
-from data.question_reports import json_lines, refuse_bad_input, summary
-from data.question_splits import draw, num_repeated, parts_of, without_duplicates
-from data.questions import Question, Reading, read_questions
-from data.run import Run, locked, stage_arguments
-from data.schemas import QUESTIONS, SPLITS
-from data.shards import QUARANTINED, Manifest, read_manifest, shard_name
+from data.pass_rate import on_frontier, scored_samples
+from data.reports import json_lines, refuse_bad_input, summary
+from data.rows import Question, Reading, read_questions
 from data.sources import SourceFile, fetch
-from data.stage import finished, lineage, refuse_strays
+from data.splits import draw, num_repeated, parts_of, without_duplicates
+from store import shards
+from store.errors import stage_main
+from store.fingerprint import digest_bytes, digest_file
+from store.publish import publish, sweep_temporaries
+from store.run import Run, locked, stage_arguments
+from store.schemas import QUESTIONS, SPLITS
+from store.shards import QUARANTINED, Manifest, read_manifest, shard_name
+from store.stage import finished, lineage, refuse_strays
 
 DROPPED = "_dropped_aliases.jsonl"
 FRONTIER = "frontier"  # among the parents: the samples it was found by

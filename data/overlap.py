@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from data.fingerprint import digest_bytes
-from data.questions import Question, text_key
-from data.schemas import SPLITS
-from data.shards import Manifest, corrupt, read_bytes
+from data.rows import Question, text_key
+from store.fingerprint import digest_bytes
+from store.schemas import SPLITS
+from store.shards import Manifest, corrupt, read_bytes
 
 KINDS = ("exact", "normalised", "near_duplicate", "shared_answer")
 NGRAM = 4

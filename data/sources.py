@@ -21,10 +21,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from data.errors import ConfigError, CorruptArtifact, NotEnoughMemory
-from data.fingerprint import digest_bytes, digest_file
-from data.publish import publish
-from data.question_files import format_of
+from data.formats import format_of
+from store.errors import ConfigError, CorruptArtifact, NotEnoughMemory
+from store.fingerprint import digest_bytes, digest_file
+from store.publish import publish
 
 WHEEL = "pyserini==0.11.0.0"  # 67 MB, Apache-2.0; the questions of DPR lie in a jar inside it
 WHEEL_SHA256 = "7ba4ef6da27733a36583389d7ad952dc738597f733de7ec0148f92852bda712d"
@@ -73,16 +73,6 @@ def fetch(name: str, origins: Mapping[str, Any], allow_unpinned: bool) -> Source
         f"data.files.{name} cannot be had: {'; '.join(failures) or 'no origin is given'}. Mend that and run this "
         f"again, or begin a run with a JSONL, Parquet or TSV file of your own: data.files.{name}.path=FILE"
     )
-
-
-def check_origins(name: str, origins: Mapping[str, Any], allow_unpinned: bool) -> None:
-    """ConfigError when data.files.<name> has no origin that may be used, so that a run is refused before it begins."""
-    pinned_hub = origins["hub"] is not None and (origins["hub"]["revision"] or allow_unpinned)
-    if not (origins["path"] or pinned_hub or origins["wheel"]):
-        raise ConfigError(
-            f"data.files.{name} has no pinned origin: give data.files.{name}.path=FILE, or, where it names a file on "
-            f"the hub, data.files.{name}.hub.revision=<commit> or data.allow_unpinned=true, which records the commit"
-        )
 
 
 def from_path(name: str, path: Path) -> SourceFile:

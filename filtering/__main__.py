@@ -12,9 +12,6 @@ import time
 
 from conf.schema import Config, Strategy, load
 from conf.stored import samples_run
-from data.errors import ConfigError, stage_main
-from data.publish import publish
-from data.run import Run, iteration_number, locked, stage_arguments
 from filtering.compat import equal_only_filter, whole_text_score
 from filtering.filters import FITTING, Options
 from filtering.final_answer import after_marker
@@ -24,6 +21,9 @@ from filtering.rewards import REWARDS
 from filtering.settings import Scoring, Settings
 from filtering.source import Source
 from filtering.stage import filter_iteration, is_complete
+from store.errors import ConfigError, stage_main
+from store.publish import publish
+from store.run import Run, iteration_number, locked, stage_arguments
 
 
 def main(argv: list[str]) -> None:

@@ -7,10 +7,10 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from data.checkpoints import locate
-from data.errors import ConfigError
-from data.run import Run
 from filtering.source import Source
+from store.checkpoints import locate
+from store.errors import ConfigError
+from store.run import Run
 
 
 def gold_completions(run: Run, end: int) -> Callable[[str], dict[str, Any]]:

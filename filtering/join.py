@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from data.shards import corrupt
 from filtering.compat import cross_pairs
+from store.shards import corrupt
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from data.errors import BadInput
-from data.schemas import ROUNDS, SPLITS
-from data.shards import shard_name
 from filtering import metrics, rounds
 from filtering.filters import LAST_KEPT, Pairs, select
 from filtering.gold import end_of_turn
@@ -18,6 +15,9 @@ from filtering.processes import spread
 from filtering.settings import Settings
 from filtering.shards import Scored, Shards, Written, publish_shard
 from filtering.source import Source
+from store.errors import BadInput
+from store.schemas import ROUNDS, SPLITS
+from store.shards import shard_name
 
 MAX_UNSCORABLE_SHARE = 0.01
 

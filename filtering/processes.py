@@ -14,9 +14,9 @@ from concurrent.futures.process import BrokenProcessPool
 from itertools import repeat
 from typing import Any
 
-from data.errors import Interrupted, TryAgain
-from data.processes import die_with_parent
 from filtering.shards import Shards
+from store.errors import Interrupted, TryAgain
+from store.processes import die_with_parent
 
 PAIRS_PER_PROCESS = 20_000  # half a second of work, which is what the start of a process takes
 

@@ -13,9 +13,9 @@ from operator import contains
 
 import numpy as np
 
-from data.errors import BadInput, ConfigError
 from filtering.final_answer import final_answer
 from filtering.texts import Golds, Texts
+from store.errors import BadInput, ConfigError
 
 Lists = Sequence[Sequence[str]]
 Reward = Callable[[Sequence[str], Lists], np.ndarray]

@@ -7,12 +7,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from data.schemas import ROUNDS
 from filtering.filters import is_correct
 from filtering.questions import Questions
 from filtering.rewards import REWARDS
 from filtering.settings import Scoring
 from filtering.source import Source
+from store.schemas import ROUNDS
 
 
 def to_table(corrections: pa.Table, questions: Questions, scoring: Scoring, split: str, round: int) -> pa.Table:

@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from data.schemas import MESSAGES, SFT, TOKENS
 from filtering.compat import Messages, separate_prompt
 from filtering.join import Joined
 from filtering.questions import Asked
 from filtering.samples import taken
+from store.schemas import MESSAGES, SFT, TOKENS
 
 COLUMNS = ("prompt", "prompt_token_ids")  # of the samples, beside what trajectories take
 

@@ -12,9 +12,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from data.publish import publish
-from data.schemas import SFT, trajectories
-from data.shards import corrupt, describe_shard, encode_shard, read_bytes, verify_shard
 from filtering import metrics, sft
 from filtering.filters import LAST_KEPT, Pairs, Reason, compares_pairs, select
 from filtering.gold import gold_completions
@@ -24,6 +21,9 @@ from filtering.samples import Samples, Scores
 from filtering.settings import Settings
 from filtering.source import Source
 from filtering.trajectories import Verdicts, pair_columns, to_table
+from store.publish import publish
+from store.schemas import SFT, trajectories
+from store.shards import corrupt, describe_shard, encode_shard, read_bytes, verify_shard
 
 
 @dataclass(frozen=True)

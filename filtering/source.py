@@ -10,15 +10,15 @@ from typing import Any
 
 import pyarrow as pa
 
-from data.errors import CorruptArtifact
-from data.fingerprint import digest_bytes
 from data.overlap import read_overlap, shared_with_train
-from data.run import Run
-from data.schemas import CORRECTIONS, INITIAL_ANSWERS, QUESTIONS
-from data.shards import QUARANTINED, corrupt, iter_shards, read_bytes, read_listed, required_manifest, split_shards
 from filtering import questions
 from filtering.join import Joined, join
 from filtering.questions import Questions
+from store.errors import CorruptArtifact
+from store.fingerprint import digest_bytes
+from store.run import Run
+from store.schemas import CORRECTIONS, INITIAL_ANSWERS, QUESTIONS
+from store.shards import QUARANTINED, corrupt, iter_shards, read_bytes, read_listed, required_manifest, split_shards
 
 Listing = tuple[Path, dict[str, dict[str, Any]]]  # a folder, and what its manifest says of shards in it
 # What joining and scoring take of the samples; prompts and token ids are half of the time of reading.

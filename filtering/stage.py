@@ -5,15 +5,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from data.fingerprint import digest_bytes, digest_file
-from data.publish import publish, sweep_temporaries
-from data.schemas import SPLITS
-from data.shards import QUARANTINED, Manifest, read_shard
-from data.stage import finished, lineage, refuse_strays, set_aside
 from filtering import metrics
 from filtering.passes import Tables, write_tables
 from filtering.settings import Settings
 from filtering.source import Source
+from store.fingerprint import digest_bytes, digest_file
+from store.publish import publish, sweep_temporaries
+from store.schemas import SPLITS
+from store.shards import QUARANTINED, Manifest, read_shard
+from store.stage import finished, lineage, refuse_strays, set_aside
 
 
 def is_complete(source: Source, settings: Settings) -> bool:

@@ -9,16 +9,16 @@ Writes iter_02/initial_answers/ and iter_02/corrections/: raw samples, every one
 import time
 
 from conf.schema import Config, load
-from data.errors import stage_main
-from data.publish import make_folder, sweep_temporaries
-from data.run import Iteration, Run, iteration_number, locked, stage_arguments
-from data.shards import read_object
 from generation.jobs import Workplace
 from generation.launchers import LAUNCHERS
 from generation.manifests import write_manifests
 from generation.plan import Plan, is_complete, make_plan, settled_plan, tables
-from generation.pool import copy_samples
 from generation.progress import Progress, num_samples
+from generation.reuse import copy_samples
+from store.errors import stage_main
+from store.publish import make_folder, sweep_temporaries
+from store.run import Iteration, Run, iteration_number, locked, stage_arguments
+from store.shards import read_object
 
 
 def main(argv: list[str]) -> None:

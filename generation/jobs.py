@@ -5,13 +5,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from data.run import Run
-from data.schemas import CORRECTIONS, INITIAL_ANSWERS, QUESTIONS
-from data.shards import corrupt, iter_shards, read_shard, required_manifest, write_shard
-from generation.engine import Completion, Engine, Key, RequestRefused
+from generation.engines.interface import Completion, Engine, Key, RequestRefused
 from generation.plan import Plan, Shard
 from generation.samples import Draft, Drafts, Prompting, draft_corrections, draft_initial_answers, to_table
 from generation.tokenization import ChatTokenizer
+from store.run import Run
+from store.schemas import CORRECTIONS, INITIAL_ANSWERS, QUESTIONS
+from store.shards import corrupt, iter_shards, read_shard, required_manifest, write_shard
 
 
 class Workplace:

@@ -5,13 +5,13 @@ import os
 from pathlib import Path
 from typing import Any
 
-from data.fingerprint import digest_bytes
-from data.publish import publish
-from data.run import Run
-from data.schemas import CORRECTIONS, INITIAL_ANSWERS
-from data.shards import QUARANTINED, Manifest, corrupt, decode_shard, describe_shard, read_bytes, required_manifest
-from data.stage import refuse_strays
 from generation.plan import Plan, Shard
+from store.fingerprint import digest_bytes
+from store.publish import publish
+from store.run import Run
+from store.schemas import CORRECTIONS, INITIAL_ANSWERS
+from store.shards import QUARANTINED, Manifest, corrupt, decode_shard, describe_shard, read_bytes, required_manifest
+from store.stage import refuse_strays
 
 
 def write_manifests(run: Run, plan: Plan) -> dict[str, Manifest]:

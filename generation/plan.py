@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from conf.schema import Config
-from data.checkpoints import locate
-from data.fingerprint import digest, refuse_difference
-from data.publish import publish
-from data.run import Iteration, Run
-from data.schemas import SPLITS
-from data.shards import corrupt, read_manifest, read_object, required_manifest, shard_name
-from data.stage import ANOTHER_RUN, is_whole, lineage, set_aside
 from generation.engines import VERSIONED
 from generation.prompts import check_prompt
+from store.checkpoints import locate
+from store.fingerprint import digest, refuse_difference
+from store.publish import publish
+from store.run import Iteration, Run
+from store.schemas import SPLITS
+from store.shards import corrupt, read_manifest, read_object, required_manifest, shard_name
+from store.stage import ANOTHER_RUN, is_whole, lineage, set_aside
 
 PLAN = "_plan.json"
 
@@ -41,7 +41,7 @@ class Shard:
 
 @dataclass(frozen=True)
 class Plan:
-    """settings, parents: the stage's fingerprint (data.fingerprint). reused: splits whose initial answers are
+    """settings, parents: the stage's fingerprint (store.fingerprint). reused: splits whose initial answers are
     iter_00's (fixed initialisation)."""
 
     iteration: int

@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 
 from conf.schema import Message, Prompt
-from data.errors import ConfigError
+from store.errors import ConfigError
 
 PLACEHOLDER = re.compile(r"\{(question|initial_answer)\}")
 

@@ -7,11 +7,11 @@ from typing import Any
 import pyarrow as pa
 
 from conf.schema import Config
-from data.errors import BadInput
-from data.fingerprint import sample_seed
-from generation.engine import Completion, Key, Request
+from generation.engines.interface import Completion, Key, Request
 from generation.plan import Shard
 from generation.prompts import correction_messages, initial_messages
+from store.errors import BadInput
+from store.fingerprint import sample_seed
 
 Messages = list[dict[str, str]]
 

@@ -20,8 +20,8 @@ from typing import Any
 
 from tokenizers import Tokenizer, normalizers
 
-from data.errors import BadInput, ConfigError
-from data.fingerprint import digest_bytes, digest_file
+from store.errors import BadInput, ConfigError
+from store.fingerprint import digest_bytes, digest_file
 
 GUARDS = [chr(code) for code in range(0xE000, 0xF900)]  # the private use area, which ordinary text does not use
 FINGERPRINTED = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")

@@ -19,17 +19,17 @@ from collections import deque
 from pathlib import Path
 
 from conf.schema import Config, load
-from data.checkpoints import locate, verify_folder
-from data.errors import PipelineError, TryAgain, stage_main
-from data.processes import die_with_parent
-from data.publish import publish
-from data.run import Run, iteration_number, stage_arguments
-from generation.engine import Completion, Engine, SamplingSettings
 from generation.engines import ENGINES
+from generation.engines.interface import Completion, Engine, SamplingSettings
 from generation.jobs import Job, Workplace
 from generation.plan import Plan, Shard, read_plan
 from generation.samples import Prompting
 from generation.tokenization import ChatTokenizer
+from store.checkpoints import locate, verify_folder
+from store.errors import PipelineError, TryAgain, stage_main
+from store.processes import die_with_parent
+from store.publish import publish
+from store.run import Run, iteration_number, stage_arguments
 
 KEYS = ("run", "iteration", "rank", "world", "serial", "events")
 LOOK_SECONDS = 1.0  # between two looks at what other workers have published

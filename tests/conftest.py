@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-ROOMS = ("Makefile", "sweep.py", "conf", "data", "generation", "filtering", "training", "analysis", "requirements",
-         ".venv")  # fmt: skip
+ROOMS = ("Makefile", "sweep.py", "store", "conf", "data", "generation", "filtering", "training", "analysis",
+         "requirements", ".venv")  # fmt: skip
 
 TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
@@ -98,7 +98,7 @@ class Workspace:
         """Compose the configuration, make the questions, fetch M_0."""
         self.stage("conf", f"run={run}", *self.settings, *overrides)
         self.stage("data", f"run={run}")
-        self.stage("training.base", f"run={run}")
+        self.stage("training.base_model", f"run={run}")
 
     def iterate(self, run: str, last: int, *overrides: str) -> None:
         """What `make iterate N=<last>` runs."""

@@ -21,7 +21,7 @@ def test_every_make_target_and_variable_exists():
 
 
 def test_every_module_that_is_run_exists():
-    for module in re.findall(r"python -m ([a-z.]+)", README):
+    for module in re.findall(r"python -m ([a-z._]+)", README):
         path = ROOT / module.replace(".", "/")
         assert path.with_suffix(".py").exists() or (path / "__main__.py").exists(), module
 

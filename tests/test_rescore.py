@@ -5,8 +5,8 @@ import shutil
 
 import pytest
 
-from data.run import Run
-from data.shards import read_manifest
+from store.run import Run
+from store.shards import read_manifest
 from tests.conftest import Workspace, make_workspace
 
 SCORING = ("reward=token_f1", "reward.threshold=0.4", "filter.margin=0.1", "strategy.filter=improving")
@@ -69,7 +69,7 @@ def test_scoring_with_the_same_settings_gives_the_same_tables(workspace):
         assert read_manifest(folder) == read_manifest(demo.iteration(1).dir / stage)
 
 
-@pytest.mark.parametrize("command", ["data", "training.base", "generation iteration=0", "training iteration=1"])
+@pytest.mark.parametrize("command", ["data", "training.base_model", "generation iteration=0", "training iteration=1"])
 def test_stages_that_would_make_samples_refuse_it(workspace, command):
     module, *arguments = command.split()
     done = workspace.stage(module, "run=f1", *arguments, check=False)
@@ -80,8 +80,8 @@ def test_stages_that_would_make_samples_refuse_it(workspace, command):
 @pytest.mark.parametrize("module", ["analysis", "analysis.report", "analysis.cards", "analysis.inspection"])
 def test_what_shows_a_run_shows_it_too(workspace, module):
     assert workspace.stage(module, "run=f1").stdout
-    assert "f1" in workspace.stage("data.status").stdout
-    assert "demo" in workspace.stage("data.status", "run=f1").stdout.splitlines()[-1]
+    assert "f1" in workspace.stage("analysis.status").stdout
+    assert "demo" in workspace.stage("analysis.status", "run=f1").stdout.splitlines()[-1]
 
 
 def test_its_report_tells_the_command_that_makes_it(workspace):
@@ -94,13 +94,13 @@ def test_its_report_tells_the_command_that_makes_it(workspace):
 def test_verification_walks_to_the_samples(workspace, tmp_path):
     copy = Workspace(tmp_path, [])
     shutil.copytree(workspace.folder / "runs", tmp_path / "runs")
-    assert "every file is as it was written" in copy.stage("data.verify", "run=f1").stdout
+    assert "every file is as it was written" in copy.stage("analysis.verify", "run=f1").stdout
     demo, _ = runs(copy)
     shard = next(demo.iteration(1).corrections.glob("train-*.parquet"))
     content = bytearray(shard.read_bytes())
     content[100] ^= 1
     shard.write_bytes(content)
-    damaged = copy.stage("data.verify", "run=f1", check=False)
+    damaged = copy.stage("analysis.verify", "run=f1", check=False)
     assert damaged.returncode == 5
     assert f"{shard.relative_to(tmp_path)} cannot be used" in damaged.stderr
 

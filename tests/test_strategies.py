@@ -4,12 +4,12 @@ import pytest
 
 from conf.__main__ import composed
 from conf.schema import validate
-from data.checkpoints import Checkpoint, folder_digest, locate
-from data.publish import publish
-from data.run import Run
-from data.shards import Manifest
 from generation.plan import make_plan as plan_generation
 from generation.plan import settled_plan
+from store.checkpoints import Checkpoint, folder_digest, locate
+from store.publish import publish
+from store.run import Run
+from store.shards import Manifest
 from training.plan import make_plan as plan_training
 
 STRATEGIES = ["EIE", "EIF", "ENE", "ENF", "FIE", "FIF", "FNE", "FNF"]

@@ -111,7 +111,7 @@ def test_mistakes_are_found_before_any_run_starts(project, arguments, said):
 def test_presets_are_grids_of_valid_runs(preset):
     from conf.__main__ import composed
     from conf.schema import validate
-    from data.run import Run
+    from store.run import Run
     from sweep import grid, of_run, run_name
 
     axes, jobs = grid([f"sweep={preset}"])

@@ -20,18 +20,18 @@ from typing import Any
 import pyarrow as pa
 
 from conf.schema import Config, load
-from data.checkpoints import RECORD, publish_folder, verify_folder
-from data.errors import stage_main
-from data.fingerprint import sample_seed
-from data.memory import num_parameters
-from data.publish import make_folder, publish
-from data.run import Iteration, Run, iteration_number, locked, stage_arguments
-from data.schemas import SFT
-from data.shards import corrupt, iter_shards
-from data.stage import set_aside
-from training.checks import RowCheck
+from store.checkpoints import RECORD, publish_folder, verify_folder
+from store.errors import stage_main
+from store.fingerprint import sample_seed
+from store.machine import num_parameters
+from store.publish import make_folder, publish
+from store.run import Iteration, Run, iteration_number, locked, stage_arguments
+from store.schemas import SFT
+from store.shards import corrupt, iter_shards
+from store.stage import set_aside
 from training.empty import keep_model_or_stop
 from training.plan import Plan, is_published, make_plan
+from training.preflight import RowCheck
 from training.separate_prompt import with_prompts
 
 WORLD_SIZE = int(os.environ.get("WORLD_SIZE", "1"))  # processes that torchrun or accelerate launch started
@@ -61,8 +61,8 @@ def fine_tune(config: Config, plan: Plan, iteration: Iteration) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = os.environ.get("CUDA_VISIBLE_DEVICES", "0").partition(",")[0]
     from training import model_folder  # with torch, transformers, trl and peft: seconds
     from training.disk import os_errors
-    from training.memory import free_memory, require_memory
-    from training.stop_check import require_stops
+    from training.memory import free_memory_of, require_memory
+    from training.postflight import require_stops
     from training.trainer import train
 
     started = time.monotonic()
@@ -72,7 +72,7 @@ def fine_tune(config: Config, plan: Plan, iteration: Iteration) -> None:
     stops = model_folder.stop_token_ids(base)
     max_length = min(max_positions, settings.max_length or max_positions)
     rows = read_rows(plan, RowCheck(vocab_size, stops, max_length))
-    require_memory(num_parameters(base), config.peft.kind == "none", free_memory(config.device), config.device)
+    require_memory(num_parameters(base), config.peft.kind == "none", free_memory_of(config.device), config.device)
 
     work = iteration.dir / f".training-{plan.fingerprint[:16]}"
     make_folder(work)

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from transformers import TrainerCallback
 
-from data.errors import TrainingDiverged
+from store.errors import TrainingDiverged
 from training.resume import mark_complete
 
 PROGRESS_SECONDS = 10

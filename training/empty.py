@@ -3,10 +3,10 @@
 import json
 from typing import Any
 
-from data.checkpoints import publish_reference
-from data.errors import NoTrainingRows
-from data.run import Iteration
-from data.shards import corrupt, read_bytes
+from store.checkpoints import publish_reference
+from store.errors import NoTrainingRows
+from store.run import Iteration
+from store.shards import corrupt, read_bytes
 from training.plan import Plan
 
 MEANING = {

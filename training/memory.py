@@ -1,8 +1,7 @@
 """Whether a training fits, reckoned before anything is loaded."""
 
-import data.memory
-from data.errors import ConfigError, NotEnoughMemory
-from data.memory import GIB
+from store.errors import ConfigError, NotEnoughMemory
+from store.machine import GIB, free_memory
 
 # Bytes per parameter: float32 weights, gradients and AdamW's two moments; with LoRA only the weights are that many.
 FULL = 4 + 4 + 8
@@ -20,10 +19,10 @@ def require_memory(parameters: int, full: bool, free: int, device: str) -> None:
         )
 
 
-def free_memory(device: str) -> int:
+def free_memory_of(device: str) -> int:
     """Bytes this process may still take on the device."""
     if device == "cpu":
-        return data.memory.free_memory()
+        return free_memory()
     import torch
 
     if not torch.cuda.is_available():

@@ -15,8 +15,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
-from data.checkpoints import describe_folder
-from data.errors import TrainingDiverged
+from store.checkpoints import describe_folder
+from store.errors import TrainingDiverged
 
 
 def stop_token_ids(folder: Path) -> frozenset[int]:

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from conf.schema import Config
-from data.checkpoints import RECORD, Checkpoint, locate, read_record
-from data.errors import ConfigError
-from data.fingerprint import refuse_difference
-from data.run import Run
-from data.shards import Manifest, corrupt, required_manifest
-from data.stage import ANOTHER_RUN, lineage
+from store.checkpoints import RECORD, Checkpoint, locate, read_record
+from store.errors import ConfigError
+from store.fingerprint import refuse_difference
+from store.run import Run
+from store.shards import Manifest, corrupt, required_manifest
+from store.stage import ANOTHER_RUN, lineage
 
 VERSIONED = ("peft", "transformers", "trl")
 
@@ -42,7 +42,7 @@ def make_plan(run: Run, config: Config, iteration: int) -> Plan:
     """The plan of M_n, n >= 1 (algorithm 1, step 4). CorruptArtifact when what it needs has not been made."""
     if iteration == 0:
         raise ConfigError(
-            f"iteration=0 was given, but nothing trains M_0: `python -m training.base run={run.name}` brings it, "
+            f"iteration=0 was given, but nothing trains M_0: `python -m training.base_model run={run.name}` brings it, "
             "iteration=1 is the first to be trained"
         )
     base_folder, base = locate(run, 0 if config.strategy.fine_tuning == "fixed" else iteration - 1)

@@ -10,7 +10,7 @@ import re
 import shutil
 from pathlib import Path
 
-from data.publish import publish
+from store.publish import publish
 
 MARK = "_complete.json"
 

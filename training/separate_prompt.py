@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from data.schemas import SFT
+from store.schemas import SFT
 
 
 def with_prompts(table: pa.Table, base: Path) -> pa.Table:

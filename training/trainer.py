@@ -25,10 +25,10 @@ from transformers.utils.logging import disable_progress_bar
 from trl import SFTConfig, SFTTrainer
 
 from conf.schema import Peft, Training
-from data.errors import ConfigError, NotEnoughMemory
+from store.errors import ConfigError, NotEnoughMemory
 from training.batches import FILL, batch_order
 from training.callbacks import MarkSaved, Progress, StopOnDivergence
-from training.checks import flat, row_names
+from training.preflight import flat, row_names
 from training.resume import last_complete
 
 disable_progress_bar()  # of loading and saving: seconds

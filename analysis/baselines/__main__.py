@@ -11,9 +11,9 @@ from analysis.baselines.budget import settings_of
 from analysis.baselines.rows import rows
 from analysis.report.baselines import BASELINES, Baseline, to_json
 from conf.schema import load
-from data.errors import ConfigError, stage_main
-from data.publish import publish
-from data.run import Run, stage_arguments
+from store.errors import ConfigError, stage_main
+from store.publish import publish
+from store.run import Run, stage_arguments
 
 MADE = ("m0", "star", "gold")
 COLUMNS = "{:<60}{:<22}{:>12}{:>12}{:>8}   {}"

@@ -4,9 +4,9 @@ import math
 from typing import Any
 
 from analysis.report.record import finished_iterations, read_metrics
-from data.errors import ConfigError
-from data.run import Iteration, Run
-from data.shards import required_manifest
+from store.errors import ConfigError
+from store.run import Iteration, Run
+from store.shards import required_manifest
 
 MAX_SAMPLES = 1000
 # Samples of its own, and as few corrections as can be: no baseline uses them.

@@ -20,8 +20,8 @@ from analysis.selection import best
 from analysis.statistics import estimate_figures
 from analysis.trajectories import question_counts
 from conf.schema import load
-from data.checkpoints import locate
-from data.run import Iteration, Run
+from store.checkpoints import locate
+from store.run import Iteration, Run
 
 EQUAL = 0.05  # budgets that differ by more are said to
 MIN_VOTES = 3  # of two answers the first decides

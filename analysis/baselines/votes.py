@@ -8,8 +8,8 @@ import numpy as np
 
 from analysis.counts import TRANSITIONS, QuestionCounts
 from analysis.inspection.selection import read_tables
-from data.fingerprint import SEED_BITS, sample_seed
-from data.run import Iteration
+from store.fingerprint import SEED_BITS, sample_seed
+from store.run import Iteration
 
 RIGHT = {"initial": ("c->i", "c->c"), "correction": ("i->c", "c->c")}
 

@@ -18,8 +18,8 @@ from collections.abc import Iterable
 from analysis.inspection.formats import FORMATS
 from analysis.inspection.selection import Selection, one_of, parse_selection, read_selected
 from analysis.inspection.text import Style, collect, describe
-from data.errors import ConfigError, stage_main
-from data.run import Run, stage_arguments
+from store.errors import ConfigError, stage_main
+from store.run import Run, stage_arguments
 
 OPTIONAL = {
     "split": "", "iteration": "", "transition": "", "kept": "", "question": "", "words": "", "limit": "5",

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from data.errors import ConfigError
-from data.run import Iteration, Run, iteration_number
-from data.schemas import SPLITS, trajectories
-from data.shards import MANIFEST, iter_shards, required_manifest
+from store.errors import ConfigError
+from store.run import Iteration, Run, iteration_number
+from store.schemas import SPLITS, trajectories
+from store.shards import MANIFEST, iter_shards, required_manifest
 
 TRANSITIONS = ("i->c", "c->i", "c->c", "i->i")
 SEARCHED = ("question", "initial_answer", "correction")

@@ -16,9 +16,9 @@ from analysis.report.comparison_report import comparison_report
 from analysis.report.overlay import read_overlay
 from analysis.report.record import finished_iterations, read_record
 from analysis.report.run_report import run_report
-from data.errors import ConfigError, stage_main
-from data.publish import publish
-from data.run import RUN_NAME, RUNS, Run, stage_arguments
+from store.errors import ConfigError, stage_main
+from store.publish import publish
+from store.run import RUN_NAME, RUNS, Run, stage_arguments
 
 KEYS = ("run", "runs", "sweep")
 OVERLAY = "overlay"

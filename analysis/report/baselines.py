@@ -4,8 +4,8 @@ import json
 from typing import Any, NamedTuple
 
 from analysis.statistics import Estimate
-from data.run import Run
-from data.shards import read_object
+from store.run import Run
+from store.shards import read_object
 
 BASELINES = "baselines.json"
 

@@ -14,8 +14,8 @@ from analysis.start import seconds_per_token
 from analysis.start_estimate import StartEstimate, start_estimates
 from analysis.statistics import Estimate, estimate_figures
 from analysis.trajectories import sample_pool
-from data.fingerprint import digest
-from data.run import Run
+from store.fingerprint import digest
+from store.run import Run
 
 SIDES = (1, 2, 3, 5)  # of the start estimate's grid, as far as the pool goes
 

@@ -7,7 +7,7 @@ from analysis.report.comparison import against_first, heat_maps, make_cell, over
 from analysis.report.drawing import plot_files
 from analysis.report.page import Part, render
 from analysis.report.record import RunRecord
-from data.run import Run
+from store.run import Run
 
 VIEWS = [Part("report", "Comparison", "comparison.html")]
 SECTIONS = {  # shown where there is something to show

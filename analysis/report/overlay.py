@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from data.errors import ConfigError
+from store.errors import ConfigError
 
 COLUMNS = {
     "train": {"t1": "train_init", "t2": "train_corr"},

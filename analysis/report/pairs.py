@@ -11,9 +11,9 @@ from analysis.inspection.selection import read_tables
 from analysis.report.record import RunRecord
 from analysis.report.viewer import Shown
 from analysis.taxonomy import classify
-from data.fingerprint import sample_seed
-from data.run import Run
-from data.schemas import SPLITS
+from store.fingerprint import sample_seed
+from store.run import Run
+from store.schemas import SPLITS
 
 # What the viewer holds at most: 12 MB of text, which is 3 to 5 MB in the file and opens within a second or two.
 MAX_PAIRS = 60_000

@@ -5,7 +5,7 @@ from collections import Counter
 from typing import Any
 
 from analysis.report.record import IterationRecord, RunRecord
-from data.fingerprint import flatten
+from store.fingerprint import flatten
 
 COLUMNS_OF_COST = {
     "seconds": "{:,.0f}",

@@ -14,12 +14,12 @@ from analysis.statistics import Estimate
 from analysis.trajectories import question_counts
 from conf.schema import load
 from conf.stored import read_settings, samples_run
-from data.checkpoints import Checkpoint, locate
-from data.errors import ConfigError
-from data.fingerprint import digest_file
-from data.run import MAX_ITERATION, Iteration, Run
-from data.schemas import SPLITS
-from data.shards import Manifest, corrupt, read_bytes, read_manifest, required_manifest
+from store.checkpoints import Checkpoint, locate
+from store.errors import ConfigError
+from store.fingerprint import digest_file
+from store.run import MAX_ITERATION, Iteration, Run
+from store.schemas import SPLITS
+from store.shards import Manifest, corrupt, read_bytes, read_manifest, required_manifest
 
 SAMPLED = ("initial_answers", "corrections")  # with samples_of, of the other run
 STAGES = (*SAMPLED, "trajectories", "sft")

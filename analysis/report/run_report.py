@@ -11,8 +11,8 @@ from analysis.report.record import RunRecord
 from analysis.report.results import compute_results
 from analysis.report.viewer import coverage, embed
 from analysis.report.warnings import warnings
-from data.run import Run
-from data.schemas import SPLITS
+from store.run import Run
+from store.schemas import SPLITS
 
 VIEWS = [Part("report", "Report", "report.html"), Part("trajectories", "Trajectories", "trajectories.html")]
 SECTIONS = [

@@ -8,7 +8,7 @@ from analysis.report.pairs import Pairs
 from analysis.report.record import RunRecord
 from analysis.statistics import estimate_figures
 from analysis.taxonomy import CATEGORIES
-from data.schemas import SPLITS
+from store.schemas import SPLITS
 
 RATES = (
     "copy_rate",

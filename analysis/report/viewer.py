@@ -11,7 +11,7 @@ import pyarrow as pa
 from analysis.counts import TRANSITIONS
 from analysis.report.record import RunRecord
 from analysis.taxonomy import CATEGORIES
-from data.schemas import SPLITS
+from store.schemas import SPLITS
 
 SIDES = ("initial", "correction")
 

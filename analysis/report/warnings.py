@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from analysis.report.record import RunRecord
-from data.run import Run
+from store.run import Run
 
 MANY_CUT_OFF = 0.05
 MANY_COPIES = 0.5

@@ -8,7 +8,7 @@ import pytest
 
 from analysis.baselines.votes import Sample, any_right, decide, first_of, majority
 from analysis.report.baselines import Baseline, read_baselines
-from data.run import Run
+from store.run import Run
 from tests.conftest import Workspace, make_workspace
 
 PROMPTS = ("initial", "correction")

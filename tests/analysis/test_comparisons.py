@@ -17,7 +17,7 @@ from analysis.comparisons import (
 )
 from analysis.counts import FIGURES
 from analysis.statistics import estimate_figures
-from data.errors import BadInput
+from store.errors import BadInput
 
 
 def outcomes(rng, num_questions, gained, lost):

@@ -5,7 +5,7 @@ import pytest
 
 from analysis.seeds import compare_over_seeds, estimate_over_seeds
 from analysis.statistics import estimate_figures
-from data.errors import BadInput
+from store.errors import BadInput
 
 NUM_QUESTIONS = 400
 TRUTH = 0.4

@@ -3,7 +3,7 @@
 import pytest
 
 from analysis.selection import headline
-from data.errors import BadInput
+from store.errors import BadInput
 
 
 def test_validation_chooses_and_the_test_maximum_is_only_the_papers_metric():

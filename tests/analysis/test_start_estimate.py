@@ -15,7 +15,7 @@ from analysis.start_estimate import (
     start_estimates,
 )
 from analysis.statistics import Estimate
-from data.errors import BadInput
+from store.errors import BadInput
 
 INITIAL_CORRECT, I_TO_C = 0.3, 0.2  # of the enumerated question
 GRID = [(n_init, n_corr) for n_init in (1, 2, 3) for n_corr in (1, 2)]

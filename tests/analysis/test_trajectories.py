@@ -13,10 +13,10 @@ import pytest
 from analysis.counts import TRANSITIONS
 from analysis.start_estimate import start_estimates
 from analysis.trajectories import question_counts, sample_pool
-from data.errors import BadInput, CorruptArtifact
-from data.run import Iteration, Run
-from data.schemas import trajectories
-from data.shards import Manifest, describe_shard, encode_shard, shard_name, verify_shard
+from store.errors import BadInput, CorruptArtifact
+from store.run import Iteration, Run
+from store.schemas import trajectories
+from store.shards import Manifest, describe_shard, encode_shard, shard_name, verify_shard
 
 REWARDS = ["in_accuracy", "token_f1"]
 FLAGS = ["gold_in_question", "initial_no_final_answer", "correction_no_final_answer"]
@@ -165,7 +165,7 @@ import json, sys, time
 from pathlib import Path
 from analysis.statistics import estimate_figures
 from analysis.trajectories import question_counts
-from data.run import Run
+from store.run import Run
 
 start = time.perf_counter()
 counts = question_counts(Run("demo", Path(sys.argv[1])).iteration(0), "train")

@@ -7,8 +7,8 @@ import yaml
 
 from conf.__main__ import FOLDER, composed, merge
 from conf.schema import validate
-from data.errors import ConfigError
-from data.run import Run
+from store.errors import ConfigError
+from store.run import Run
 
 ROOT = Path(__file__).parents[2]
 PATHS = ["data.files.questions.path=x.jsonl"]

@@ -3,11 +3,11 @@ import random
 
 import pytest
 
-from data.errors import CorruptArtifact
-from data.fingerprint import digest_bytes
 from data.overlap import JACCARD, OVERLAP, compare_splits, find_overlap, ngrams, read_overlap, shared_with_train
-from data.questions import Question
-from data.shards import Manifest
+from data.rows import Question
+from store.errors import CorruptArtifact
+from store.fingerprint import digest_bytes
+from store.shards import Manifest
 
 
 def question(question_id: str, text: str, *answers: str) -> Question:

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from data.errors import ConfigError
-from data.sources import check_origins, fetch
+from data.sources import fetch
+from store.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
 ROWS = b'{"question": "who", "answers": ["me"]}\n'
@@ -139,20 +139,3 @@ def test_a_path_that_cannot_be_read_is_refused(tmp_path, name):
         Path("questions.csv").write_text("question,answer\n")
         fetch("dev", origins(path=name), False)
     assert name in str(error.value)
-
-
-@pytest.mark.parametrize(
-    "given, allow_unpinned, usable",
-    [
-        (origins(), True, False),
-        (origins(hub=HUB), False, True),
-        (origins(hub=HUB | {"revision": None}), False, False),
-        (origins(hub=HUB | {"revision": None}), True, True),
-        (origins(hub=HUB | {"revision": None}, wheel={"member": "x"}), False, True),
-        (origins(path="x.jsonl"), False, True),
-    ],
-)
-def test_a_file_without_a_pinned_origin_is_refused_before_a_run_begins(given, allow_unpinned, usable):
-    expected = contextlib.nullcontext() if usable else pytest.raises(ConfigError, match="no pinned origin")
-    with expected:
-        check_origins("dev", given, allow_unpinned)

@@ -9,12 +9,12 @@ import pytest
 import yaml
 
 from data import sources
-from data.errors import ConfigError, CorruptArtifact
 from data.overlap import find_overlap
-from data.question_splits import without_duplicates
-from data.questions import Reading, has_scorable_token, read_questions
+from data.rows import Reading, has_scorable_token, read_questions
 from data.sources import fetch
+from data.splits import without_duplicates
 from filtering.normalize import NORMALIZED
+from store.errors import ConfigError, CorruptArtifact
 
 PRESETS = Path(__file__).parents[2] / "conf" / "data"
 

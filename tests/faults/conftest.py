@@ -2,7 +2,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.faults.stages import Bench, prepare, scratch_folder
+from faults.stages import Bench, prepare, scratch_folder
 
 
 @pytest.fixture(scope="session")

@@ -38,8 +38,8 @@ def write_questions(workspace, rows: list[dict], *more: str) -> None:
 
 def test_0_done(workspace):
     workspace.iterate("demo", 0)
-    assert workspace.stage("data.verify", "run=demo").returncode == 0
-    assert "iter_00/sft" in workspace.stage("data.status").stdout
+    assert workspace.stage("analysis.verify", "run=demo").returncode == 0
+    assert "iter_00/sft" in workspace.stage("analysis.status").stdout
 
 
 def test_1_a_shard_that_kills_the_engine_twice_is_named_and_the_others_are_kept(refused, workspace):
@@ -82,7 +82,7 @@ def test_5_a_flipped_bit_is_found_by_who_reads_it(refused, workspace):
     path.write_bytes(content)
     words = ("questions/train-00000-of-00001.parquet", "do not match the sha256 in its footer", "Move it away")
     refused(5, *words, command=("generation", "run=demo", "iteration=0"))
-    refused(5, *words[:2], "make iterate RUN=demo", command=("data.verify", "run=demo"))
+    refused(5, *words[:2], "make iterate RUN=demo", command=("analysis.verify", "run=demo"))
 
 
 def test_6_nothing_to_train_on_is_told_with_the_transitions(refused, workspace):
@@ -124,7 +124,7 @@ def test_74_a_write_that_fails_is_named_with_the_free_bytes(refused, workspace):
 
 def test_75_a_run_that_is_held_names_its_holder(refused, workspace):
     workspace.stage("conf", "run=demo", *workspace.settings)
-    code = "import sys; from data.run import Run, locked\nwith locked(Run('demo')): print(flush=True); sys.stdin.read()"
+    code = "import sys; from store.run import *\nwith locked(Run('demo')): print(flush=True); sys.stdin.read()"
     holder = subprocess.Popen(
         [sys.executable, "-c", code], cwd=workspace.folder, env=workspace.environment,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,

@@ -6,9 +6,9 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from tests.faults import damage, hostile, kills, misplaced, names, power, races, rows, settings
-from tests.faults.kills import SIGKILL
-from tests.faults.tally import PROMISED, SILENT, STOPPED, Tally, merged
+from faults import damage, hostile, kills, misplaced, names, power, races, rows, settings
+from faults.kills import SIGKILL
+from faults.tally import PROMISED, SILENT, STOPPED, Tally, merged
 
 
 def assert_kept(tallies: list[Tally]) -> None:

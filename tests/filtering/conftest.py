@@ -10,12 +10,12 @@ import pyarrow as pa
 import pytest
 from hypothesis import settings
 
-from data.fingerprint import digest_bytes
 from data.overlap import OVERLAP
-from data.publish import publish
-from data.run import Run
-from data.schemas import CORRECTIONS, INITIAL_ANSWERS, QUESTIONS
-from data.shards import Manifest, read_shard, shard_name, write_shard
+from store.fingerprint import digest_bytes
+from store.publish import publish
+from store.run import Run
+from store.schemas import CORRECTIONS, INITIAL_ANSWERS, QUESTIONS
+from store.shards import Manifest, read_shard, shard_name, write_shard
 
 # The same examples everywhere, and no time limit: a busy machine is no failure.
 settings.register_profile("reproducible", deadline=None, derandomize=True, database=None)

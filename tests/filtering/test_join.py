@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data.errors import CorruptArtifact
-from data.schemas import CORRECTIONS, INITIAL_ANSWERS
 from filtering.join import crossed, join
+from store.errors import CorruptArtifact
+from store.schemas import CORRECTIONS, INITIAL_ANSWERS
 
 PATH = Path("corrections/train-00000-of-00001.parquet")
 

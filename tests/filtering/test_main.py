@@ -7,9 +7,9 @@ import pytest
 
 from conf.__main__ import composed
 from conf.schema import validate
-from data.errors import ConfigError
-from data.run import Run
 from filtering.__main__ import settings_of
+from store.errors import ConfigError
+from store.run import Run
 
 
 def settings(*overrides: str):

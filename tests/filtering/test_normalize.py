@@ -11,7 +11,7 @@ import regex
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data.questions import has_scorable_token
+from data.rows import has_scorable_token
 from filtering.normalize import BLOCK, NORMALIZED, SEPARATOR, SQUAD_TOKENS
 from filtering.rewards import in_accuracy
 

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from data.errors import CorruptArtifact
 from filtering.filters import Options
 from filtering.processes import PAIRS_PER_PROCESS, num_processes
 from filtering.source import Source
 from filtering.stage import filter_iteration
+from store.errors import CorruptArtifact
 from tests.conftest import make_workspace
 from tests.filtering.test_stage import HELD_OUT, NUM_CORRECTIONS, SETTINGS, TRAIN, files
 

@@ -8,11 +8,11 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from data.errors import BadInput, ConfigError
 from filtering import rewards
 from filtering.final_answer import final_answer
 from filtering.normalize import SQUAD_TOKENS
 from filtering.rewards import REWARDS
+from store.errors import BadInput, ConfigError
 
 WORDS = ["the", "a", "an", "Paris", "paris", "Paris,", "Mary's", "1,000", "u.s.", "co-op", "(the)", "'quoted'", "-"]
 

@@ -35,13 +35,13 @@ def test_every_round_is_scored_and_its_figures_are_those_of_a_query(workspace):
     screen = workspace.stage("analysis", "run=demo").stdout
     (line,) = [line for line in screen.splitlines() if "again and again" in line]
     assert line.count("(") == 4, line
-    assert "whole" not in workspace.stage("data.verify", "run=demo").stderr
-    assert "corrections_03" in workspace.stage("data.status", "run=demo").stdout
+    assert "whole" not in workspace.stage("analysis.verify", "run=demo").stderr
+    assert "corrections_03" in workspace.stage("analysis.status", "run=demo").stdout
     assert "complete" in workspace.stage("filtering", "run=demo", "iteration=0").stdout
 
     shard = next((folder / "rounds").glob("test-*.parquet"))
     content = bytearray(shard.read_bytes())
     content[len(content) // 2] ^= 1
     shard.write_bytes(content)
-    refused = workspace.stage("data.verify", "run=demo", check=False)
+    refused = workspace.stage("analysis.verify", "run=demo", check=False)
     assert refused.returncode == 5 and str(shard.name) in refused.stderr

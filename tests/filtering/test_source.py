@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from data.errors import CorruptArtifact
-from data.fingerprint import digest_bytes
-from data.schemas import QUESTIONS as QUESTIONS_SCHEMA
-from data.shards import read_manifest
 from filtering.questions import Questions
 from filtering.source import Source
+from store.errors import CorruptArtifact
+from store.fingerprint import digest_bytes
+from store.schemas import QUESTIONS as QUESTIONS_SCHEMA
+from store.shards import read_manifest
 
 QUESTIONS = [
     ("q0", "who", ["Ann"], [("Bob", ["Ann", "Bob"])]),

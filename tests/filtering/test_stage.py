@@ -8,15 +8,15 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from data.errors import BadInput, CorruptArtifact, FingerprintMismatch
-from data.schemas import SFT, trajectories
-from data.shards import iter_shards, read_manifest
 from filtering import rewards
 from filtering.filters import Options
 from filtering.report import describe
 from filtering.settings import Scoring, Settings
 from filtering.source import Source
 from filtering.stage import filter_iteration, is_complete
+from store.errors import BadInput, CorruptArtifact, FingerprintMismatch
+from store.schemas import SFT, trajectories
+from store.shards import iter_shards, read_manifest
 
 SETTINGS = Settings(
     seed=0,

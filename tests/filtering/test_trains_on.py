@@ -7,12 +7,12 @@ import pytest
 
 from conf.__main__ import composed
 from conf.schema import validate
-from data.errors import ConfigError
-from data.run import Run
 from filtering.__main__ import settings_of
 from filtering.gold import end_of_turn, load_tokenizer
 from filtering.source import Source
 from filtering.stage import filter_iteration
+from store.errors import ConfigError
+from store.run import Run
 from tests.conftest import make_workspace
 
 TRAIN = [

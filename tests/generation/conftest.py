@@ -56,7 +56,7 @@ def place(tmp_path_factory, tiny_model) -> Iterator[Workspace]:
 @pytest.fixture(scope="session")
 def smollm2_tokenizer() -> Path:
     """The folder of SmolLM2-135M-Instruct, from where runs take it."""
-    from training.base import obtain
+    from training.base_model.__main__ import obtain
 
     settings = yaml.safe_load((ROOT / "conf" / "model" / "smollm2-135m.yaml").read_text(encoding="utf-8"))
     return obtain(Model.model_validate(settings), recorded=None)[0]

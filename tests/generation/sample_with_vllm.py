@@ -11,9 +11,9 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from generation.engine import Request, SamplingSettings
+from generation.engines.interface import Request, SamplingSettings
+from generation.engines.vllm import VllmEngine
 from generation.tokenization import ChatTokenizer
-from generation.vllm_engine import VllmEngine
 
 QUESTIONS = [f"Name {number} {things}." for number in ("one", "two", "ten") for things in ("rivers", "kings", "novels")]
 GREEDY = (1, 4, 5)

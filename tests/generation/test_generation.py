@@ -5,9 +5,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from data.run import Run
-from data.schemas import CORRECTIONS, INITIAL_ANSWERS, SPLITS
-from data.shards import iter_shards, read_manifest
+from store.run import Run
+from store.schemas import CORRECTIONS, INITIAL_ANSWERS, SPLITS
+from store.shards import iter_shards, read_manifest
 from tests.conftest import make_workspace
 
 

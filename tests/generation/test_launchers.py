@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from data.errors import ConfigError
-from generation.ray_launcher import connect
+from generation.launchers.ray import connect
+from store.errors import ConfigError
 from tests.generation.background import (
     NUM_SHARDS,
     assert_alike,

@@ -5,9 +5,9 @@ import yaml
 from pydantic import ValidationError
 
 from conf.schema import Prompt
-from data.errors import ConfigError
 from generation.prompts import check_prompt, correction_messages, initial_messages
 from generation.tokenization import ChatTokenizer
+from store.errors import ConfigError
 
 PRESETS = sorted((Path(__file__).parents[2] / "conf" / "prompt").glob("*.yaml"))
 BLOCK_SIZE = 32  # tokens; vLLM's prefix cache keeps whole blocks

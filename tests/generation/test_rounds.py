@@ -5,9 +5,9 @@ from itertools import pairwise
 
 import pytest
 
-from data.run import Run
-from data.schemas import CORRECTIONS
-from data.shards import iter_shards, read_manifest
+from store.run import Run
+from store.schemas import CORRECTIONS
+from store.shards import iter_shards, read_manifest
 from tests.conftest import make_workspace
 
 

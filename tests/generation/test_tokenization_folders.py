@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
-from data.errors import BadInput, ConfigError
 from generation.tokenization import GUARDS, ChatTokenizer
+from store.errors import BadInput, ConfigError
 
 TEMPLATE = (
     "{% for message in messages %}<|{{ message.role }}|>\n{{ message.content }}<|end|>\n{% endfor %}"

@@ -7,16 +7,16 @@ import pytest
 
 from conf.__main__ import composed
 from conf.schema import validate
-from data.run import Run
-from data.schemas import CORRECTIONS, INITIAL_ANSWERS
 from filtering.join import join
 from filtering.sft import to_table as sft_table
-from generation.engine import SamplingSettings
-from generation.fake_engine import FakeEngine
+from generation.engines.deterministic import FakeEngine
+from generation.engines.interface import SamplingSettings
 from generation.plan import Shard
 from generation.samples import Prompting, draft_corrections, draft_initial_answers, to_table
 from generation.tokenization import ChatTokenizer
-from training.checks import RowCheck
+from store.run import Run
+from store.schemas import CORRECTIONS, INITIAL_ANSWERS
+from training.preflight import RowCheck
 from training.trainer import labelled
 
 QUESTIONS = [

@@ -9,8 +9,8 @@ from vllm.v1.sample.logits_processor import LogitsProcessors
 from vllm.v1.sample.ops.topk_topp_sampler import apply_top_k_top_p_pytorch
 from vllm.v1.worker.gpu_input_batch import CachedRequestState, InputBatch
 
-from generation.top_p import HEADS, TopPLogitsProcessor, keep_nucleus
-from generation.vllm_engine import takes_our_top_p
+from generation.engines.top_p import HEADS, TopPLogitsProcessor, keep_nucleus
+from generation.engines.vllm import takes_our_top_p
 
 VOCABULARY = 6000
 ROUNDING = 2e-6  # of a probability summed up in float32

@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from data.errors import ConfigError
-from generation.engine import Request, SamplingSettings
-from generation.transformers_engine import TransformersEngine
+from generation.engines.interface import Request, SamplingSettings
+from generation.engines.transformers import TransformersEngine
+from store.errors import ConfigError
 
 PROMPTS = [[1, 40, 41, 42], [1, 50, 51, 52, 53, 54, 55], [1, 60], [1, 70, 71], [1, 45, 46, 47, 48]]
 

@@ -84,7 +84,7 @@ def test_a_link_that_is_cut_and_restored_loses_no_row_and_doubles_none(place, ho
     stage = begin(place, "cut", *on_ray, within=within(hosts[0]))
 
     def supervisors() -> list[int]:
-        return [len(set(processes(place, "generation.remote")) & set(pids(host))) for host in hosts]
+        return [len(set(processes(place, "generation.launchers.remote")) & set(pids(host))) for host in hosts]
 
     until(lambda: num_published(place, "cut") > 1)
     assert supervisors() == [1, 1]

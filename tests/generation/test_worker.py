@@ -7,12 +7,12 @@ from collections import Counter
 import pytest
 
 from conf.schema import load
-from data.checkpoints import locate
-from data.run import Run
 from generation import worker
 from generation.jobs import Workplace
 from generation.plan import read_plan
 from generation.tokenization import ChatTokenizer
+from store.checkpoints import locate
+from store.run import Run
 
 
 class Watched:

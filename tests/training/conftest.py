@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from data.schemas import SFT
+from store.schemas import SFT
 
 VOCAB_SIZE = 512
 STOP = 2

@@ -9,13 +9,13 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from conf.schema import Peft, StopCheck, Training
-from data.checkpoints import describe_folder
-from data.errors import NotEnoughMemory, TrainingDiverged
-from data.fingerprint import digest_file
-from data.memory import num_parameters
+from store.checkpoints import describe_folder
+from store.errors import NotEnoughMemory, TrainingDiverged
+from store.fingerprint import digest_file
+from store.machine import num_parameters
 from training.memory import require_memory
 from training.model_folder import sizes, stop_token_ids, write_folder
-from training.stop_check import require_stops, stop_rate, training_prompts
+from training.postflight import require_stops, stop_rate, training_prompts
 from training.trainer import train
 
 LORA = Peft(kind="lora", args={"r": 4, "target_modules": "all-linear"})

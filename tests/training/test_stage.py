@@ -14,12 +14,12 @@ import pytest
 
 import conf.__main__ as conf_main
 import training.__main__ as stage
-from data.checkpoints import RECORD, Checkpoint, describe_folder, folder_digest, locate, read_record, verify_folder
-from data.errors import ConfigError, CorruptArtifact, FingerprintMismatch, NoTrainingRows, TrainingDiverged, stage_main
-from data.publish import publish
-from data.run import Run
-from data.schemas import SFT
-from data.shards import Manifest, describe_shard, encode_shard, read_shard, shard_name
+from store.checkpoints import RECORD, Checkpoint, describe_folder, folder_digest, locate, read_record, verify_folder
+from store.errors import ConfigError, CorruptArtifact, FingerprintMismatch, NoTrainingRows, TrainingDiverged, stage_main
+from store.publish import publish
+from store.run import Run
+from store.schemas import SFT
+from store.shards import Manifest, describe_shard, encode_shard, read_shard, shard_name
 
 ROOT = Path(__file__).parents[2]
 QUICK = (

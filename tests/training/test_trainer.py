@@ -7,8 +7,8 @@ from datasets import Dataset
 from transformers import AutoModelForCausalLM
 
 from conf.schema import Peft, Training
-from data.errors import ConfigError, TrainingDiverged
-from data.fingerprint import digest_file
+from store.errors import ConfigError, TrainingDiverged
+from store.fingerprint import digest_file
 from training.batches import FILL, batch_order
 from training.resume import MARK, last_complete
 from training.trainer import DECIDED, labelled, sft_config, split_batch, train

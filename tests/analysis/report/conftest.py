@@ -9,10 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from data.publish import publish
-from data.run import Run
-from data.schemas import CORRECTIONS, INITIAL_ANSWERS
-from data.shards import Manifest, describe_shard, encode_shard, shard_name, verify_shard
+from store.publish import publish
+from store.run import Run
+from store.schemas import CORRECTIONS, INITIAL_ANSWERS
+from store.shards import Manifest, describe_shard, encode_shard, shard_name, verify_shard
 from tests.analysis.report.browser import CHROMIUM, MISSING, Browser
 from tests.conftest import Workspace, make_workspace
 

@@ -6,8 +6,8 @@ from itertools import pairwise
 import pytest
 from huggingface_hub import DatasetCard, ModelCard
 
-from data.checkpoints import CARD, locate, verify_folder
-from data.schemas import SFT, trajectories
+from store.checkpoints import CARD, locate, verify_folder
+from store.schemas import SFT, trajectories
 
 
 @pytest.fixture(scope="module")

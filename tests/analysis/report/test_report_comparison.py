@@ -5,7 +5,7 @@ import shutil
 import duckdb
 import pytest
 
-from data.run import Run
+from store.run import Run
 from tests.analysis.report.conftest import start_hand_made, write_samples
 from tests.analysis.report.test_report_figures import Figures
 from tests.conftest import make_workspace

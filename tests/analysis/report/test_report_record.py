@@ -10,8 +10,8 @@ from analysis.report.provenance import quarantined
 from analysis.report.record import finished_iterations, read_record
 from analysis.report.run_report import run_report
 from analysis.report.warnings import warnings
-from data.errors import ConfigError, CorruptArtifact
-from data.run import Run
+from store.errors import ConfigError, CorruptArtifact
+from store.run import Run
 
 
 @pytest.fixture

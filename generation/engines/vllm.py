@@ -1,0 +1,109 @@
+"""vLLM as an Engine: token ids in, token ids out, one request per sample.
+
+Its LLMEngine is driven directly, so that corrections enter the running batch as soon as their shard's initial
+answers are done; LLM.generate would drain the batch at every call.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from generation.engines.interface import Completion, Key, Request, RequestRefused, SamplingSettings
+from store.errors import ConfigError, NotEnoughMemory
+
+KV_CACHE_GIB = 4  # on CPU, where engine.throughput.kv_cache_gib says nothing
+GREEDY = {"temperature": 0.0, "top_p": 1.0}
+# With these vLLM's own top-p stays: it comes after top-k and min-p, and the others are where ours would go.
+NOT_BESIDE_OUR_TOP_P = {"top_k", "min_p", "extra_args", "logits_processors", "speculative_config"}
+
+
+class VllmEngine:
+    def __init__(
+        self, model: Path, sampling: SamplingSettings, args: dict[str, Any], throughput: dict[str, Any], device: str
+    ) -> None:
+        throughput = dict(throughput)
+        set_environment(device, throughput.pop("kv_cache_gib", None))
+        from vllm import EngineArgs, SamplingParams
+        from vllm.v1.engine.llm_engine import LLMEngine
+
+        self._params = SamplingParams
+        self._sampling = {
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "max_tokens": sampling.max_tokens,
+            "stop_token_ids": list(sampling.stop_token_ids),
+            "detokenize": False,
+            "logprobs": 0,  # the sampled token's own, for cumulative_logprob
+        } | sampling.args
+        self._greedy = self._sampling | GREEDY
+        engine_args = args | throughput
+        if device == "cpu" and takes_our_top_p(self._sampling, engine_args):
+            from generation.engines.top_p import TopPLogitsProcessor
+
+            self._sampling |= {"top_p": 1.0, "extra_args": {"top_p": self._sampling["top_p"]}}
+            engine_args |= {"logits_processors": [TopPLogitsProcessor]}
+        self.max_num_seqs = throughput["max_num_seqs"]
+        self._keys: dict[str, Key] = {}
+        self._submitted = 0
+        try:
+            self._engine = LLMEngine.from_engine_args(EngineArgs(
+                model=str(model), skip_tokenizer_init=True, trust_remote_code=False, disable_log_stats=True,
+                **engine_args,
+            ))  # fmt: skip
+        except TypeError as error:
+            raise ConfigError(
+                f"engine.args or engine.throughput holds what vLLM's EngineArgs does not take: {error}"
+            ) from error
+        except (ValueError, RuntimeError) as error:
+            if "memory" in str(error).lower():
+                raise NotEnoughMemory(
+                    f"vLLM cannot place {model} on {device}: {error} Lower engine.throughput.max_num_seqs or "
+                    "engine.args.max_model_len, use a smaller model, or free memory; then run the same command again"
+                ) from error
+            raise
+
+    @property
+    def num_in_flight(self) -> int:
+        return len(self._keys)
+
+    def submit(self, request: Request) -> None:
+        name = str(self._submitted)  # short and unique; vLLM wants a string
+        params = self._params(seed=request.seed, **(self._greedy if request.greedy else self._sampling))
+        try:
+            self._engine.add_request(name, {"prompt_token_ids": request.prompt_token_ids}, params)
+        except ValueError as error:
+            raise RequestRefused(str(error)) from error
+        self._submitted += 1
+        self._keys[name] = request.key
+
+    def step(self) -> list[Completion]:
+        return [self._complete(output) for output in self._engine.step() if output.finished]
+
+    def _complete(self, output: Any) -> Completion:
+        sample = output.outputs[0]
+        assert sample.finish_reason in ("stop", "length"), f"{output.request_id}: {sample.finish_reason}"
+        return Completion(
+            self._keys.pop(output.request_id),
+            list(sample.token_ids),
+            sample.finish_reason,
+            float("nan") if sample.cumulative_logprob is None else sample.cumulative_logprob,
+            output.num_cached_tokens or 0,
+        )
+
+
+def takes_our_top_p(sampling: dict[str, Any], engine_args: dict[str, Any]) -> bool:
+    """Whether generation.top_p does what vLLM's own top-p would do with these arguments."""
+    return sampling["top_p"] < 1 and not NOT_BESIDE_OUR_TOP_P & (sampling.keys() | engine_args.keys())
+
+
+def set_environment(device: str, kv_cache_gib: int | None) -> None:
+    """vLLM's settings that are environment variables; what the user has set stays."""
+    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+    if device == "cpu":
+        cores = sorted(os.sched_getaffinity(0))
+        os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", ",".join(map(str, cores)))  # default leaves one idle
+        os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", str(kv_cache_gib or KV_CACHE_GIB))
+        os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")  # in-process: one start instead of two
+        os.environ.setdefault("VLLM_USE_AOT_COMPILE", "0")  # its cache does not load on CPU: 40 s a start instead of 16
+        os.environ.setdefault("VLLM_USE_V2_MODEL_RUNNER", "0")  # generation.top_p speaks to version 1

@@ -1,0 +1,155 @@
+"""Model folders: what may be in one, its list of sha256, and which folder M_n is.
+
+A checkpoint appears by one rename of a complete folder, with `_checkpoint.json` naming every file. Only data is
+allowed in: safetensors, JSON, tokenizer and template files; never a pickle, never code.
+"""
+
+import errno
+import fnmatch
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from store.errors import CorruptArtifact
+from store.fingerprint import digest, digest_file
+from store.publish import make_folder, publish, sync_folder
+from store.run import Run
+from store.schemas import VERSION
+from store.shards import corrupt, read_manifest, read_object
+
+RECORD = "_checkpoint.json"
+CARD = "README.md"  # says what the model is and may be rewritten at any time: no part of the model
+ALLOWED = (
+    "*.safetensors",
+    "*.json",
+    "*.jinja",
+    "*.model",
+    "merges.txt",
+    "vocab.txt",
+    CARD,
+    "LICENSE*",
+    "NOTICE*",
+)
+LOADABLE_CODE = ("*.py", "*.pt", "*.pth", "*.bin", "*.pkl", "*.pickle", "*.ckpt", "*.msgpack", "*.h5", "*.so")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model folder's record. files: {name: {bytes, sha256}}; digest identifies the model, the path does not.
+
+    settings, parents: what it was trained with and from. stands_for: the folder that holds the weights where a
+    checkpoint is another one by reference (nothing was kept to train on and `on_empty` is keep_model).
+    """
+
+    files: dict[str, dict[str, Any]]
+    digest: str
+    settings: dict[str, Any] = field(default_factory=dict)
+    parents: dict[str, str] = field(default_factory=dict)
+    stands_for: str | None = None
+    source: dict[str, Any] = field(default_factory=dict)
+    schema_version: int = VERSION
+
+    def to_json(self) -> bytes:
+        """The record's file: every bit of it counts, so it carries the digest of its own content too."""
+        values = asdict(self)
+        return json.dumps(values | {"record_digest": digest(values)}, indent=1, sort_keys=True).encode() + b"\n"
+
+
+def describe_folder(folder: Path) -> dict[str, dict[str, Any]]:
+    """{name: {bytes, sha256}} of a model folder; CorruptArtifact names any file that may not be in one."""
+    files = {}
+    for entry in sorted(folder.iterdir()):
+        if entry.name.startswith(("_", ".")) or entry.name == CARD:
+            continue
+        if entry.is_symlink() and not entry.resolve().is_relative_to(folder.resolve()):
+            raise CorruptArtifact(f"{entry} links to {entry.resolve()}, outside its folder: copy the file in instead")
+        if not entry.is_file() or not any(fnmatch.fnmatch(entry.name, pattern) for pattern in ALLOWED):
+            kind = "can hold code" if any(fnmatch.fnmatch(entry.name, p) for p in LOADABLE_CODE) else "is not known"
+            raise CorruptArtifact(
+                f"{entry} {kind}: a checkpoint holds only {', '.join(ALLOWED)}. Convert the weights to safetensors, "
+                "or move the file out of the folder"
+            )
+        files[entry.name] = {"bytes": entry.stat().st_size, "sha256": digest_file(entry)}
+    return files
+
+
+def folder_digest(files: dict[str, dict[str, Any]]) -> str:
+    """The identity of a model: its files' names and contents."""
+    return digest({name: entry["sha256"] for name, entry in files.items()})
+
+
+def publish_folder(work: Path, target: Path, settings: dict[str, Any], parents: dict[str, str]) -> Checkpoint:
+    """Give the complete folder `work` its record, make it durable, and rename it to `target` (same file system)."""
+    files = describe_folder(work)
+    record = Checkpoint(files, folder_digest(files), settings, parents)
+    for name in files:
+        with open(work / name, "rb") as file:
+            os.fsync(file.fileno())
+    publish(work / RECORD, record.to_json(), replace=True)
+    make_folder(target.parent)
+    try:
+        os.rename(work, target)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            raise corrupt(target, "a folder without a valid record is in the way") from error
+        raise
+    sync_folder(target.parent)
+    return record
+
+
+def publish_reference(target: Path, base: "Checkpoint", base_folder: Path, settings: dict, parents: dict) -> Checkpoint:
+    """M_n = its base, by reference: a record without files that names the folder it stands for."""
+    folder = os.path.relpath(base_folder, target)
+    record = Checkpoint(base.files, base.digest, settings, parents, stands_for=folder)
+    publish(target / RECORD, record.to_json())
+    return record
+
+
+def read_record(path: Path) -> Checkpoint | None:
+    """The record at `path` (`_checkpoint.json` or `base_model.json`), None where there is none."""
+    if not path.exists():
+        return None
+    values = read_object(path)
+    try:
+        if values.pop("record_digest") != digest(values):
+            raise ValueError("it was edited: its content does not match its digest")
+        return Checkpoint(**values)
+    except (ValueError, KeyError, TypeError) as error:
+        raise corrupt(path, f"it is not a checkpoint record ({error})") from error
+
+
+def verify_folder(folder: Path, record: Checkpoint) -> None:
+    """CorruptArtifact unless `folder` holds exactly the recorded files, bit for bit (about 1 GB/s)."""
+    if not folder.is_dir():
+        raise corrupt(folder, "the folder is missing")
+    found = describe_folder(folder)
+    for name in sorted(found.keys() | record.files.keys()):
+        if name not in found:
+            raise corrupt(folder / name, "it is in the checkpoint's record but not in the folder")
+        if name not in record.files:
+            raise corrupt(folder / name, "it is in the folder but not in the checkpoint's record")
+        if found[name] != record.files[name]:
+            raise corrupt(folder / name, "its content does not match the sha256 in the checkpoint's record")
+
+
+def locate(run: Run, iteration: int) -> tuple[Path, Checkpoint]:
+    """The folder with M_n's weights and its record; the files are not yet verified. M_0 is what base_model.json names,
+    a later M_n must have been trained on the rows that are there now."""
+    if iteration == 0:
+        record = read_record(run.base_model)
+        if record is None or record.stands_for is None:
+            next_command = f"python -m training.base_model run={run.name}"
+            raise CorruptArtifact(f"{run.base_model} is missing: run `{next_command}` first")
+        return run.base_model.parent / record.stands_for, record
+    target = run.iteration(iteration).checkpoint
+    record = read_record(target / RECORD)
+    if record is None:
+        raise CorruptArtifact(
+            f"{target / RECORD} is missing: run `python -m training run={run.name} iteration={iteration}` first"
+        )
+    rows = read_manifest(run.iteration(iteration - 1).sft)
+    if rows is not None and rows.digest != record.parents.get("sft"):
+        raise corrupt(target / RECORD, f"it was trained on other rows than those of iter_{iteration - 1:02d}/sft")
+    return (target / record.stands_for if record.stands_for else target), record

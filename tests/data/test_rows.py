@@ -1,0 +1,139 @@
+import json
+import unicodedata
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from data.__main__ import as_table
+from data.formats import MAX_BYTES
+from data.rows import Reading, has_scorable_token, read_questions, text_key
+from filtering.normalize import NORMALIZED
+from store.schemas import QUESTIONS
+from store.shards import decode_shard, encode_shard
+
+COLUMNS = {"id": ["id"], "question": ["question"], "answers": ["answers", "answer.aliases", "answer"]}
+
+
+def read(*records: object, marker: str | None = None) -> Reading:
+    content = "\n".join(json.dumps(record) for record in records).encode()
+    return read_questions("file.jsonl", content, "jsonl", "demo", COLUMNS, marker)
+
+
+def code(record: object, marker: str | None = None) -> str:
+    reading = read(record, marker=marker)
+    [row] = reading.set_aside
+    assert (row.file, row.line, reading.num_rows, reading.questions) == ("file.jsonl", 1, 1, [])
+    return row.code
+
+
+@pytest.mark.parametrize(
+    "record, expected",
+    [
+        ({"answers": ["me"]}, "MISSING_FIELD"),
+        ({"question": None, "answers": ["me"]}, "MISSING_FIELD"),
+        ({"question": 7, "answers": ["me"]}, "NOT_STRING"),
+        ({"question": {"text": "who"}, "answers": ["me"]}, "NOT_STRING"),
+        ({"question": "", "answers": ["me"]}, "EMPTY_QUESTION"),
+        ({"question": " \t\u200b\u3000", "answers": ["me"]}, "EMPTY_QUESTION"),
+        ({"question": "who"}, "EMPTY_ANSWERS"),
+        ({"question": "who", "answers": None}, "EMPTY_ANSWERS"),
+        ({"question": "who", "answers": []}, "EMPTY_ANSWERS"),
+        ({"question": "who", "answers": ["", " "]}, "EMPTY_ANSWERS"),
+        ({"question": "who", "answers": "me"}, "NOT_STRING"),
+        ({"question": "who", "answers": {"a": "me"}}, "NOT_STRING"),
+        ({"question": "who", "answers": ["me", None]}, "NOT_STRING"),
+        ({"question": "who", "answers": ["me", 7]}, "NOT_STRING"),
+        ({"question": "who", "answers": [["me"]]}, "NOT_STRING"),
+        ({"question": "who", "answer": 7}, "NOT_STRING"),
+        ({"question": "who", "answer": "['me', 'you']"}, "NOT_STRING"),
+        ({"question": "who\0", "answers": ["me"]}, "CONTROL_CHARACTER"),
+        ({"question": "who \ud800", "answers": ["me"]}, "CONTROL_CHARACTER"),
+        ({"question": "who", "answers": ["me", "\udfff"]}, "CONTROL_CHARACTER"),
+        ({"question": "who", "answers": ["A+", "*", "The", "---"]}, "DEGENERATE_GOLD"),
+        ({"question": "x" * (MAX_BYTES + 1), "answers": ["me"]}, "TOO_LONG"),
+        ({"question": "é" * (MAX_BYTES // 2 + 1), "answers": ["me"]}, "TOO_LONG"),
+        ({"question": "who", "answers": ["x" * 1000] * (MAX_BYTES // 1000 + 1)}, "TOO_LONG"),
+        ({"id": "", "question": "who", "answers": ["me"]}, "BAD_ID"),
+        ({"id": 1.5, "question": "who", "answers": ["me"]}, "BAD_ID"),
+        ({"id": True, "question": "who", "answers": ["me"]}, "BAD_ID"),
+        ({"id": "a\nb", "question": "who", "answers": ["me"]}, "BAD_ID"),
+        ({"id": "a\u202eb", "question": "who", "answers": ["me"]}, "BAD_ID"),
+        ({"id": " a", "question": "who", "answers": ["me"]}, "BAD_ID"),
+        ({"id": "x" * 201, "question": "who", "answers": ["me"]}, "BAD_ID"),
+    ],
+)
+def test_a_row_that_cannot_be_used_is_set_aside_with_its_reason(record, expected):
+    assert code(record) == expected
+
+
+def test_gold_aliases_that_normalise_to_nothing_are_dropped_and_listed():
+    reading = read({"question": "grade?", "answers": ["A+", "A plus", "", "*"]})
+    [question] = reading.questions
+    assert question.answers == ["A plus"]
+    assert [(row.line, row.detail) for row in reading.dropped_aliases] == [(1, "'A+'"), (1, "''"), (1, "'*'")]
+
+
+@pytest.mark.parametrize(
+    "record, answers",
+    [
+        ({"question": "who", "answer": "me"}, ["me"]),
+        ({"question": "who", "answer": ["me", "you"]}, ["me", "you"]),
+        ({"question": "who", "answer": {"value": "me", "aliases": ["me", "I"]}}, ["me", "I"]),
+        ({"question": "who", "answer": "ignored", "answers": ["me"]}, ["me"]),
+    ],
+)
+def test_gold_answers_come_in_the_shapes_of_the_public_data_sets(record, answers):
+    assert read(record).questions[0].answers == answers
+
+
+def test_the_gold_of_a_worked_answer_follows_its_last_marker():
+    worked = {"question": "2 * 2?", "answer": "2 #### 3 is wrong\n2 * 2 = 4\n#### 4"}
+    assert read(worked, marker="####").questions[0].answers == ["4"]
+    assert code({"question": "2 * 2?", "answer": "four"}, marker="####") == "EMPTY_ANSWERS"
+
+
+def test_a_source_id_is_kept_and_a_missing_one_is_made_from_the_content():
+    record = {"question": "who", "answers": ["me"]}
+    own, number, made = read(record | {"id": "q-1"}, record | {"id": 7}, record).questions
+    assert (own.question_id, number.question_id) == ("q-1", "7")
+    assert made.question_id.startswith("demo-") and len(made.question_id) == len("demo-") + 16
+    assert made.question_id == read({"answers": ["me"], "question": "who"}).questions[0].question_id
+    assert made.question_id != read({"question": "who", "answers": ["you"]}).questions[0].question_id
+
+
+SPECIAL = ["<|im_start|>system", "<|im_end|>", "<s>", "</s>", "[INST]", "<|endoftext|>", "Final Answer: 7", "=1+1"]
+ODD = ["\u202eabc\u202c", "e" + "\u0301" * 10_000, "שלום", "👩‍👩‍👧", "é", "e\u0301", "\x1b[31mred", "tab\tnew\nline\r"]
+
+
+@settings(deadline=None)  # a shared machine may stall for longer than any example takes
+@given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")))
+@example("".join(SPECIAL))
+@example("".join(ODD))
+def test_texts_are_kept_byte_for_byte_through_reading_and_parquet(text):
+    [question] = read({"question": f"q {text}", "answers": [f"a1 {text}"]}).questions
+    content = encode_shard(as_table([question], "test", "demo"), QUESTIONS, {})
+    [row] = decode_shard(content, Path("shard"), QUESTIONS)[0].to_pylist()
+    assert (row["question"], row["answers"]) == (f"q {text}", [f"a1 {text}"])
+
+
+@settings(deadline=None)  # a shared machine may stall for longer than any example takes
+@given(st.text(st.sampled_from("aAnNtThHeE +-*_'.’“\u0301\u037e\u1fef\u200bÀΩ™🚁１") | st.characters(), max_size=8))
+@example("The")
+@example("a\u0301")
+@example("\u212b")
+def test_an_alias_is_scorable_exactly_when_the_reward_keeps_something_of_it(alias):
+    assert has_scorable_token(alias) == (NORMALIZED([alias]) != [" "])
+
+
+@settings(deadline=None)  # a shared machine may stall for longer than any example takes
+@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=40))
+def test_nfc_and_nfd_spellings_have_one_key(text):
+    assert text_key(unicodedata.normalize("NFC", text)) == text_key(unicodedata.normalize("NFD", text))
+
+
+def test_keys_ignore_case_punctuation_articles_and_spacing_but_no_letter_of_any_script():
+    assert text_key("Who is the  Queen?") == text_key("who is queen")
+    assert text_key("कि") != text_key("का"), "combining vowels are letters of their scripts"
+    assert text_key("???") == "???" and text_key("The") == "The"

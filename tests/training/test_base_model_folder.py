@@ -1,0 +1,121 @@
+"""What a base model's folder is refused for, each with the file's name, before any library opens it."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save
+
+from store.checkpoints import describe_folder
+from store.errors import ConfigError, CorruptArtifact
+from training.base_model.folder import INDEX, check_model, require_space
+
+CONFIG = {"model_type": "llama"}
+FILES = {
+    "config.json": json.dumps(CONFIG),
+    "model.safetensors": save({"a": np.ones(1, dtype=np.float32)}),
+    "tokenizer.json": "{}",
+    "chat_template.jinja": "{{ messages }}",
+}
+TWO_PARTS = json.dumps({"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}})
+
+
+def check(folder: Path) -> None:
+    describe_folder(folder)
+    check_model(folder)
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    for name, content in FILES.items():
+        (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    return tmp_path
+
+
+def test_a_whole_folder_passes(folder):
+    check(folder)
+    (folder / "chat_template.jinja").unlink()
+    (folder / "tokenizer_config.json").write_text('{"chat_template": "{{ messages }}"}')
+    check(folder)
+
+
+@pytest.mark.parametrize("name", sorted(FILES))
+def test_a_missing_file_is_named(folder, name):
+    (folder / name).unlink()
+    with pytest.raises(CorruptArtifact, match=name.replace(".", r"\.")):
+        check(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("pytorch_model.bin", "pickle"),
+        ("weights.pt", "pickle"),
+        ("model.pkl", "pickle"),
+        ("modeling_mine.py", "import os"),
+        ("config.json", json.dumps(CONFIG | {"auto_map": {"AutoModel": "modeling_mine.Model"}})),
+        ("tokenizer_config.json", '{"auto_map": {"AutoTokenizer": ["mine.Tokenizer", null]}, "chat_template": "x"}'),
+        ("config.json", "{"),
+        ("config.json", "[]"),
+        ("config.json", "{}"),
+        ("model-00002-of-00002.safetensors", "a shard of something else"),
+        (INDEX, TWO_PARTS),
+        ("notes.docx", "what is this"),
+    ],
+)
+def test_a_file_that_does_not_belong_is_named(folder, name, content):
+    (folder / name).write_text(content)
+    with pytest.raises(CorruptArtifact, match=name.replace(".", r"\.")):
+        check(folder)
+
+
+def test_a_link_out_of_the_folder_is_named(folder, tmp_path_factory):
+    outside = tmp_path_factory.mktemp("outside") / "model.safetensors"
+    outside.write_text("weights")
+    (folder / "model.safetensors").unlink()
+    os.symlink(outside, folder / "model.safetensors")
+    with pytest.raises(CorruptArtifact, match=r"model\.safetensors links to"):
+        check(folder)
+
+
+def test_parts_must_be_those_of_the_index(folder):
+    (folder / "model.safetensors").rename(folder / "model-1.safetensors")
+    (folder / INDEX).write_text(TWO_PARTS)
+    with pytest.raises(CorruptArtifact, match=r"model-2\.safetensors"):
+        check(folder)
+    (folder / "model-2.safetensors").write_bytes(save({"b": np.ones(1, dtype=np.float32)}))
+    check(folder)
+    (folder / "model-2.safetensors").write_bytes(save({"c": np.ones(1, dtype=np.float32)}))
+    with pytest.raises(CorruptArtifact, match=r"do not agree on where tensor [bc] is"):
+        check(folder)
+
+
+@pytest.mark.parametrize("kind", ["F16", "F32", "F64"])
+@pytest.mark.parametrize("number", ["nan", "inf", "-inf"])
+def test_a_number_that_is_none_is_found_wherever_it_is(folder, kind, number):
+    values = np.ones(1000, dtype=f"f{int(kind[1:]) // 8}")
+    (folder / "model.safetensors").write_bytes(save({"a": values}))
+    check(folder)
+    values[777] = float(number)
+    (folder / "model.safetensors").write_bytes(save({"a": values}))
+    with pytest.raises(CorruptArtifact, match=r"tensor a holds NaN or infinity"):
+        check(folder)
+
+
+def test_weights_cut_short_or_drawn_out_are_found(folder):
+    path = folder / "model.safetensors"
+    whole = path.read_bytes()
+    for content in (*(whole[:length] for length in range(len(whole))), whole + b"\0"):
+        path.write_bytes(content)
+        with pytest.raises(CorruptArtifact, match=r"model\.safetensors"):
+            check(folder)
+
+
+def test_too_little_space_is_said_with_both_numbers(folder):
+    free = shutil.disk_usage(folder).free
+    require_space(folder, 1)
+    with pytest.raises(ConfigError, match=r"GiB free and the model needs .*STASC_CACHE"):
+        require_space(folder, 2 * free)

@@ -1,0 +1,1 @@
+"""M_0: a model from the hub, from wheels of a registry, or from a folder."""

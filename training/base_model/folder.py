@@ -1,0 +1,103 @@
+"""What a base model's folder must hold, and room and order while one is made. No torch: checks cost milliseconds."""
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from store.errors import ConfigError, CorruptArtifact
+from training.base_model.tensors import check_tensors
+
+CODE_KEY = "auto_map"  # names Python files of the model's repository that transformers would run
+WITH_CODE_KEY = ("config.json", "tokenizer_config.json", "generation_config.json")
+INDEX = "model.safetensors.index.json"
+
+
+def check_model(folder: Path) -> None:
+    """CorruptArtifact unless the folder has a configuration, whole safetensors weights, a tokenizer and a chat
+    template, and asks for no code of its own."""
+    config = read_json(folder / "config.json")
+    if "model_type" not in config:
+        raise CorruptArtifact(f"{folder / 'config.json'} names no model_type: give a folder that transformers can load")
+    for name in WITH_CODE_KEY:
+        if (folder / name).is_file() and CODE_KEY in read_json(folder / name):
+            raise CorruptArtifact(
+                f"{folder / name} asks for code of its own ({CODE_KEY}), which is never run: if transformers knows "
+                f"model_type {config['model_type']!r}, remove that key, else use another model"
+            )
+    check_weights(folder)
+    if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model")):
+        raise CorruptArtifact(f"{folder} has neither tokenizer.json nor tokenizer.model: add the tokenizer's files")
+    tokenizer_config = folder / "tokenizer_config.json"
+    in_config = tokenizer_config.is_file() and read_json(tokenizer_config).get("chat_template")
+    if not in_config and not (folder / "chat_template.jinja").is_file():
+        raise CorruptArtifact(f"{folder} has no chat template: use an instruct model, or add chat_template.jinja")
+
+
+def check_weights(folder: Path) -> None:
+    """CorruptArtifact unless the safetensors files are those of the index, or the one model.safetensors, and whole."""
+    found = {path.name for path in folder.glob("*.safetensors")}
+    index = folder / INDEX
+    place_of = read_index(index) if index.is_file() else {}
+    expected = set(place_of.values()) or {"model.safetensors"}
+    if found != expected:
+        differing = ", ".join(sorted(found ^ expected)[:4])
+        raise CorruptArtifact(
+            f"{folder} has the weights {sorted(found) or 'in no safetensors file'}, and "
+            f"{INDEX if index.is_file() else 'a model in one file'} means {sorted(expected)}: fetch it anew "
+            f"(it differs in {differing})"
+        )
+    tensors = {(name, file) for file in sorted(found) for name in check_tensors(folder / file)}
+    if place_of and set(place_of.items()) != tensors:
+        name, file = min(set(place_of.items()) ^ tensors)
+        raise CorruptArtifact(f"{index} and {folder / file} do not agree on where tensor {name} is: fetch both anew")
+
+
+def read_index(path: Path) -> dict[str, str]:
+    """{tensor: file} of a model in several files."""
+    place_of = read_json(path).get("weight_map")
+    if not isinstance(place_of, dict) or not all(isinstance(file, str) for file in place_of.values()) or not place_of:
+        raise CorruptArtifact(f"{path} has no weight_map from tensors to files: fetch it anew")
+    return place_of
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object; CorruptArtifact when the file is missing or something else."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CorruptArtifact(f"{path} is missing: give a folder that transformers can load") from None
+    except (ValueError, RecursionError) as error:
+        raise CorruptArtifact(f"{path} is not JSON ({error}): fetch it anew") from None
+    if not isinstance(value, dict):
+        raise CorruptArtifact(f"{path} holds a {type(value).__name__}, an object was expected: fetch it anew")
+    return value
+
+
+def require_space(folder: Path, num_bytes: int) -> None:
+    """ConfigError when the file system of `folder` has less free."""
+    free = shutil.disk_usage(folder).free
+    if free < num_bytes:
+        raise ConfigError(
+            f"{folder.resolve()} has {free / 2**30:.1f} GiB free and the model needs {num_bytes / 2**30:.1f} GiB: free "
+            "some space, or keep models elsewhere with STASC_CACHE=<folder>"
+        )
+
+
+@contextlib.contextmanager
+def exclusive(folder: Path) -> Iterator[None]:
+    """Hold a folder, waiting for whoever holds it; the kernel lets go when the holder dies."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"waiting for the process that works in {folder}", flush=True)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

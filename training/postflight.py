@@ -1,0 +1,56 @@
+"""Whether a trained model still ends its answers: one that lost its stop token would fill every answer's budget."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import torch
+from transformers import AutoModelForCausalLM, GenerationConfig
+
+from conf.schema import StopCheck
+from store.errors import TrainingDiverged
+
+
+def require_stops(
+    folder: Path, rows: pa.Table, stop_token_ids: frozenset[int], check: StopCheck, device: str
+) -> float | None:
+    """Answer some of the rows' prompts greedily with the model in `folder`; the share that ends by itself.
+
+    Raises TrainingDiverged when it is below check.min_rate; None when no prompt is asked for.
+    """
+    if check.num_prompts == 0:
+        return None
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto").to(device).eval()
+    prompts = training_prompts(rows, check.num_prompts)
+    rate = stop_rate(model, prompts, stop_token_ids, check.max_tokens)
+    if rate < check.min_rate:
+        raise TrainingDiverged(
+            f"the trained model ends {rate:.0%} of {len(prompts)} training prompts within {check.max_tokens} tokens, "
+            f"training.stop_check.min_rate={check.min_rate} asks for more; nothing was published. Start another run "
+            "with a lower training.args.learning_rate, or lower min_rate if answers are meant to be that long"
+        )
+    return rate
+
+
+def training_prompts(rows: pa.Table, number: int) -> list[list[int]]:
+    """The prompts of at most `number` rows, evenly spread over all of them."""
+    chosen = np.unique(np.linspace(0, rows.num_rows - 1, number).astype(int))
+    some = rows.take(chosen).select(["input_ids", "completion_mask"]).to_pylist()
+    return [row["input_ids"][: row["completion_mask"].index(1)] for row in some]
+
+
+def stop_rate(model, prompts: list[list[int]], stop_token_ids: frozenset[int], max_tokens: int) -> float:
+    """The share of prompts whose greedy answer has a stop token among its first max_tokens tokens."""
+    stops = torch.tensor(sorted(stop_token_ids), device=model.device)
+    width = max(map(len, prompts))
+    ids = torch.full((len(prompts), width), sorted(stop_token_ids)[0])
+    mask = torch.zeros_like(ids)
+    for row, prompt in enumerate(prompts):  # padded on the left: answers begin in one column
+        ids[row, width - len(prompt) :] = torch.tensor(prompt)
+        mask[row, width - len(prompt) :] = 1
+    greedy = GenerationConfig(
+        do_sample=False, max_new_tokens=max_tokens, eos_token_id=stops.tolist(), pad_token_id=int(stops[0])
+    )
+    with torch.inference_mode():
+        answers = model.generate(ids.to(model.device), attention_mask=mask.to(model.device), generation_config=greedy)
+    return float(torch.isin(answers[:, width:], stops).any(dim=1).float().mean())
