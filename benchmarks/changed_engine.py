@@ -17,7 +17,7 @@ from typing import Any
 from benchmarks.measure import clock
 from benchmarks.texts import Sampler
 from conf.schema import load
-from generation import worker
+from generation.engines import open_engine
 from generation.engines.interface import Request
 from generation.engines.vllm import VllmEngine
 from generation.tokenization import ChatTokenizer
@@ -37,7 +37,7 @@ def main(arguments: list[str]) -> None:
         "engine": config.engine.model_copy(update=engine_settings),
         "sampling": config.sampling.model_copy(update=changes.get("sampling", {})),
     })  # fmt: skip
-    engine = worker.open_engine(config, folder, tokenizer)
+    engine = open_engine(config.engine, config.sampling, config.device, folder, tokenizer.stop_token_ids)
     answers = os.fdopen(int(values["answers"]), "w", buffering=1)
     for line in sys.stdin:
         order = json.loads(line)

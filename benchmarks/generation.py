@@ -14,10 +14,14 @@ from benchmarks.recorder import Recorder
 from benchmarks.whole_iteration import DEFAULT_SAMPLES, PAPERS_SAMPLES, Iterations, iterate, stage_rows
 from conf.schema import load
 from generation import worker
+from generation.context import ShardContext
+from generation.engines import open_engine
 from generation.engines.interface import Request
-from generation.jobs import Workplace
+from generation.events import Reporter
+from generation.jobs import ShardQueue
 from generation.manifests import write_manifests
 from generation.plan import make_plan, settled_plan
+from generation.samples import RequestBuilder
 from generation.tokenization import ChatTokenizer
 from store.checkpoints import locate
 from store.run import Run
@@ -54,7 +58,9 @@ class Comparison:
         self.folder, _ = locate(run, 0)
         tokenizer = ChatTokenizer(self.folder)
         self.stops = list(tokenizer.stop_token_ids)
-        self.engine = worker.open_engine(load(paper), self.folder, tokenizer)
+        opened = load(paper)
+        stops = tokenizer.stop_token_ids
+        self.engine = open_engine(opened.engine, opened.sampling, opened.device, self.folder, stops)
         sampling = self.config.sampling
         with_top_p = dict(self.engine._sampling)
         own = {"temperature": sampling.temperature, "top_p": sampling.top_p}
@@ -143,11 +149,11 @@ class Comparison:
         recorder = Recorder(self.engine)
         self.reset()
         started = clock(self.config.device)
-        workplace = Workplace(self.run, plan)
-        workplace.bring(recorder, tokenizer, worker.prompting(self.config, plan, tokenizer))
+        context, builder = ShardContext(self.run, plan), RequestBuilder.of(self.config, 0, tokenizer.encode)
         with open(os.devnull, "w") as events:
-            emit = worker.event_writer(os.dup(events.fileno()))
-            counts = worker.fill(list(plan.shards), [], workplace, recorder, False, emit, self.config)
+            reporter = Reporter(os.dup(events.fileno()), self.config.launcher.hang_seconds)
+            worker.sample(ShardQueue(plan.shards, 0, 1), context, recorder, builder, tokenizer, reporter)
+        counts = reporter.counts
         write_manifests(self.run, plan)
         took = clock(self.config.device) - started
         faulthandler.cancel_dump_traceback_later()  # the worker's watchdog

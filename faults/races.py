@@ -16,6 +16,8 @@ from faults.stages import RUN, Bench, Stage, tree
 from faults.tally import PROMISED, SILENT, STOPPED, Tally
 from generation import worker
 from generation.engines.deterministic import FakeEngine
+from generation.events import Reporter
+from generation.jobs import ShardQueue
 from generation.manifests import write_manifests
 from generation.plan import make_plan, read_plan, settled_plan
 from store.run import Run
@@ -35,9 +37,9 @@ def plan(argv: list[str]) -> None:
 
 def work(argv: list[str], rank: int = 0, world: int = 1) -> None:
     """One worker; by default one of one, so that every shard is everybody's, in the same order."""
-    worker.watch = lambda config: None
     run_, config = Run(RUN), load(Run(RUN))
-    worker.work(run_, config, read_plan(run_.iteration(0).dir), rank, world, False, lambda **event: None)
+    plan_ = read_plan(run_.iteration(0).dir)
+    worker.work(run_, config, plan_, ShardQueue(plan_.shards, rank, world), Reporter())
 
 
 def sum_up(argv: list[str]) -> None:

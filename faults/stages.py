@@ -22,10 +22,16 @@ import generation.__main__
 import generation.tokenization
 import training.__main__
 import training.base_model.__main__
+from conf.schema import Config
 from faults import control
 from faults.children import Command, Ended, run
 from faults.events import Act, Watch, log_to
 from generation import worker
+from generation.events import Reporter
+from generation.jobs import ShardQueue
+from generation.plan import Plan
+from generation.progress import Progress
+from store.run import Run
 from tests.conftest import QUESTIONS, make_tiny_model
 
 RUN = "demo"
@@ -97,11 +103,13 @@ def settings(scratch: Path, model: str = "model") -> list[str]:
 
 
 def generate(argv: list[str]) -> None:
-    """The generation stage with one worker, in this process. Its watchdog is left out: a fork cannot take one over."""
-    worker.watch = lambda config: None
-    generation.__main__.generate = lambda run, config, plan, label: worker.work(
-        run, config, plan, 0, 1, False, lambda **event: None
-    )
+    """Run the generation stage with one worker, in this process and without a watchdog, which a fork
+    cannot take over."""
+
+    def launch(run: Run, config: Config, plan: Plan, progress: Progress) -> None:
+        worker.work(run, config, plan, ShardQueue(plan.shards, 0, 1), Reporter())
+
+    generation.__main__.LAUNCHERS["local"] = launch
     generation.__main__.main(argv)
 
 

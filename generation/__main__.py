@@ -8,11 +8,11 @@ Writes iter_02/initial_answers/ and iter_02/corrections/: raw samples, every one
 
 import time
 
-from conf.schema import Config, load
-from generation.jobs import Workplace
+from conf.schema import load
+from generation.context import ShardContext
 from generation.launchers import LAUNCHERS
 from generation.manifests import write_manifests
-from generation.plan import Plan, is_complete, make_plan, settled_plan, tables
+from generation.plan import is_complete, make_plan, settled_plan, tables
 from generation.progress import Progress, num_samples
 from generation.reuse import copy_samples
 from store.errors import stage_main
@@ -39,7 +39,10 @@ def main(argv: list[str]) -> None:
         if config.launcher.pool and number == 0:
             copied = copy_samples(run, plan, Run(config.launcher.pool))
             print(f"{label}: {copied:,} samples copied from {config.launcher.pool}", flush=True)
-        generate(run, config, plan, label)
+        if not ShardContext(run, plan).all_done():
+            progress = Progress(label, num_samples(plan))
+            LAUNCHERS[config.launcher.kind](run, config, plan, progress)  # workers sample every shard that is missing
+            progress.show(last=True)
         manifests = write_manifests(run, plan)
         rows = sum(manifest.written for manifest in manifests.values())
         set_aside = sum(manifest.quarantined for manifest in manifests.values())
@@ -52,15 +55,6 @@ def peak_memory(folder: Iteration) -> str:
     costs = (read_object(path) for path in folder.costs.glob("generation-*.json"))
     peak = max((each.get("peak_memory_bytes", 0) for each in costs), default=0)
     return f"peak {peak / 2**30:.1f} GiB a worker, " if peak else ""
-
-
-def generate(run: Run, config: Config, plan: Plan, label: str) -> None:
-    """Run the workers until every planned shard is on disk."""
-    if all(map(Workplace(run, plan).is_done, plan.shards)):
-        return
-    progress = Progress(label, num_samples(plan))
-    LAUNCHERS[config.launcher.kind](run, config, plan, progress)
-    progress.show(last=True)
 
 
 if __name__ == "__main__":

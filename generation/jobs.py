@@ -1,143 +1,90 @@
-"""A shard on its way through a worker: initial answers, then corrections, each published when it is whole."""
+"""A shard on its way through a worker, turn by turn: initial answers, then corrections, each published when whole."""
 
-from pathlib import Path
+from collections import deque
+from collections.abc import Callable
 from typing import Any
 
-import pyarrow as pa
-
-from generation.engines.interface import Completion, Engine, Key, RequestRefused
-from generation.plan import Plan, Shard
-from generation.samples import Draft, Drafts, Prompting, draft_corrections, draft_initial_answers, to_table
-from generation.tokenization import ChatTokenizer
-from store.run import Run
-from store.schemas import CORRECTIONS, INITIAL_ANSWERS, QUESTIONS
-from store.shards import corrupt, iter_shards, read_shard, required_manifest, write_shard
-
-
-class Workplace:
-    """What every job of a worker shares: where shards lie, the questions, and, once it is started, the engine."""
-
-    engine: Engine
-    tokenizer: ChatTokenizer
-    prompting: Prompting
-
-    def __init__(self, run: Run, plan: Plan) -> None:
-        self.run, self.plan = run, plan
-        self.folder = run.iteration(plan.iteration)
-        self._questions: dict[str, list[dict[str, Any]]] = {}
-
-    def bring(self, engine: Engine, tokenizer: ChatTokenizer, prompting: Prompting) -> None:
-        self.engine, self.tokenizer, self.prompting = engine, tokenizer, prompting
-
-    def initial_path(self, shard: Shard) -> Path:
-        source = self.run.iteration(0) if shard.split in self.plan.reused else self.folder
-        return source.initial_answers / shard.file
-
-    def path(self, shard: Shard, round: int) -> Path:
-        """Of a round's corrections; round 0 is the initial answers."""
-        return self.folder.corrections_of(round) / shard.file if round else self.initial_path(shard)
-
-    def is_done(self, shard: Shard) -> bool:
-        return all(self.path(shard, round).exists() for round in range(shard.num_rounds + 1))
-
-    def planned(self, shard: Shard, round: int, header: dict[str, Any]) -> bool:
-        """Whether a shard of a round, by its header, is the one to correct; iter_00's manifest names the initial
-        answers that are reused."""
-        if round == 0 and shard.split in self.plan.reused:
-            folder = self.run.iteration(0).initial_answers
-            return header["sha256"] == required_manifest(folder, "make iterate").shards[shard.file]["sha256"]
-        stated = (header["lineage"], header["split"], header["questions"])
-        return stated == (self.plan.lineage, shard.split, [shard.start, shard.stop])
-
-    def questions(self, shard: Shard) -> list[dict[str, Any]]:
-        """question_id, question, source of the shard's questions: gold answers stay out of generation."""
-        if shard.split not in self._questions:
-            manifest = required_manifest(self.run.questions, f"python -m data run={self.run.name}")
-            tables = [t for _, t in iter_shards(self.run.questions, manifest, shard.split, QUESTIONS)]
-            columns = pa.concat_tables(tables).select(["question_id", "question", "source"])
-            self._questions[shard.split] = columns.to_pylist()
-        return self._questions[shard.split][shard.start : shard.stop]
-
-    def header(self, stage: str, shard: Shard, quarantined: list[dict[str, Any]], **more: str) -> dict[str, Any]:
-        return {
-            "stage": stage,
-            "iteration": self.plan.iteration,
-            "split": shard.split,
-            "questions": [shard.start, shard.stop],
-            "lineage": self.plan.lineage,
-            "quarantined": quarantined,
-        } | more
+from generation.context import ShardContext, schema_of
+from generation.engines.interface import Completion, Key
+from generation.plan import Shard
+from generation.samples import PendingSample, RequestBuilder, draft_corrections, draft_initial_answers, to_table
 
 
 class Job:
-    """Drafts, pending requests and completions of one shard, round by round: round 0 draws initial answers, round 1
-    corrects them. `receive` every completion whose key begins with its file name; it is done when its last round is on
-    disk."""
+    """One shard: `draft` a turn's samples, `receive` their completions (or `quarantine` what the engine refuses),
+    `publish` the turn, and so on until `done`. pending: the samples that have not come back."""
 
-    def __init__(self, shard: Shard, workplace: Workplace) -> None:
-        self.shard, self.place = shard, workplace
+    def __init__(
+        self, shard: Shard, context: ShardContext, builder: RequestBuilder, decode: Callable[[list[int]], str]
+    ) -> None:
+        self.shard, self.context, self.builder, self.decode = shard, context, builder, decode
         self.done = False
-        self.pending: dict[Key, Draft] = {}
+        self.pending: dict[Key, PendingSample] = {}
+        self._turn = -1
+        self._samples: dict[Key, PendingSample] = {}
         self._completions: dict[Key, Completion] = {}
-        self._corrected_sha256 = ""
-        self._drafts = Drafts([], [])
-        self._begin(0)
+        self._quarantined: list[dict[str, Any]] = []
+        self._header: dict[str, str] = {}
 
-    def receive(self, completion: Completion) -> None:
-        del self.pending[completion.key]
-        self._completions[completion.key] = completion
-        if not self.pending:
-            self._finish_round()
+    def draft(self) -> list[PendingSample]:
+        """Return the samples of the first turn that is not on disk; none, and the job is done, where all are.
 
-    def _submit(self, drafts: Drafts) -> None:
-        """Hand the drafts to the engine; one it refuses is set aside, the others are not affected."""
-        self.pending, self._completions = {}, {}
-        accepted, quarantined = [], list(drafts.quarantined)
-        for draft in drafts.rows:
-            try:
-                self.place.engine.submit(draft.request)
-            except RequestRefused as error:
-                key = {
-                    name: draft.row[name] for name in ("question_id", "init_index", "corr_index") if name in draft.row
-                }
-                quarantined.append(key | {"code": "ENGINE_REFUSED", "detail": str(error)[:500], "rows": 1})
-                continue
-            accepted.append(draft)
-            self.pending[draft.request.key] = draft
-        self._drafts = Drafts(accepted, quarantined)
-        if not accepted:
-            self._finish_round()
-
-    def _begin(self, round: int) -> None:
-        """Draw what the round lacks. It corrects the texts on disk: when two workers made them, the first's."""
-        self._round = round
-        if self.place.path(self.shard, round).exists():
-            self._after(round)
-            return
-        questions = self.place.questions(self.shard)
-        if round == 0:
-            self._submit(draft_initial_answers(self.place.prompting, self.shard, questions))
-            return
-        path = self.place.path(self.shard, round - 1)
-        corrected, header = read_shard(path, CORRECTIONS if round > 1 else INITIAL_ANSWERS)
-        if not self.place.planned(self.shard, round - 1, header):
-            raise corrupt(path, "it belongs to another run, iteration, setting or place")
-        self._corrected_sha256 = header["sha256"]
-        self._submit(draft_corrections(self.place.prompting, self.shard, questions, corrected, round))
-
-    def _finish_round(self) -> None:
-        schema = CORRECTIONS if self._round else INITIAL_ANSWERS
-        table = to_table(self._drafts, self._completions, schema, self.place.tokenizer.decode)
-        quarantined = self._drafts.quarantined
-        if self._round:
-            header = self.place.header("corrections", self.shard, quarantined, corrected_sha256=self._corrected_sha256)
-        else:
-            header = self.place.header("initial_answers", self.shard, quarantined)
-        write_shard(self.place.path(self.shard, self._round), table, schema, header)
-        self._after(self._round)
-
-    def _after(self, round: int) -> None:
-        if round == self.shard.num_rounds:
+        A correction is of the text on disk: where two workers sampled it, the first one's.
+        """
+        self._turn += 1
+        while self._turn <= self.shard.num_rounds and self.context.path(self.shard, self._turn).exists():
+            self._turn += 1
+        if self._turn > self.shard.num_rounds:
             self.done = True
+            return []
+        questions = self.context.questions(self.shard)
+        if self._turn == 0:
+            drafts, self._header = draft_initial_answers(self.builder, self.shard, questions), {}
         else:
-            self._begin(round + 1)
+            corrected, header = self.context.read(self.shard, self._turn - 1)
+            drafts = draft_corrections(self.builder, self.shard, questions, corrected, self._turn)
+            self._header = {"corrected_sha256": header["sha256"]}
+        self._samples = {sample.request.key: sample for sample in drafts.samples}
+        self.pending, self._completions, self._quarantined = dict(self._samples), {}, list(drafts.quarantined)
+        return drafts.samples
+
+    def receive(self, completion: Completion) -> int:
+        """Take a sample that has come back; return the tokens of its prompt."""
+        self._completions[completion.key] = completion
+        return len(self.pending.pop(completion.key).request.prompt_token_ids)
+
+    def quarantine(self, sample: PendingSample, error: Exception) -> None:
+        """Record a sample that the engine refuses; the others are not affected."""
+        del self.pending[sample.request.key], self._samples[sample.request.key]
+        key = {name: sample.row[name] for name in ("question_id", "init_index", "corr_index") if name in sample.row}
+        self._quarantined.append(key | {"code": "ENGINE_REFUSED", "detail": str(error)[:500], "rows": 1})
+
+    def publish(self) -> None:
+        """Write the turn that is whole; before the first one there is none."""
+        if self._turn < 0:
+            return
+        assert not self.pending, f"{self.shard.file}: {len(self.pending)} samples have not come back"
+        table = to_table(list(self._samples.values()), self._completions, schema_of(self._turn), self.decode)
+        self.context.write(self.shard, self._turn, table, self._quarantined, **self._header)
+
+
+class ShardQueue:
+    """The shards a worker has not started: its own (index % world == rank), then the others', from the end.
+
+    The others' are handed out once none of its own is left and it has nothing else to do, so two workers meet in one
+    shard only when one of them is idle; publishing is first-writer-wins, so that costs time and nothing else.
+    """
+
+    def __init__(self, shards: tuple[Shard, ...], rank: int, world: int) -> None:
+        ranked = list(enumerate(shards))
+        self._own = deque(shard for index, shard in ranked if index % world == rank)
+        self._others = deque(shard for index, shard in reversed(ranked) if index % world != rank)
+
+    def __bool__(self) -> bool:
+        return bool(self._own or self._others)
+
+    def next(self, idle: bool) -> Shard | None:
+        """Return the next shard, None where there is none for now. idle: the worker has no shard in progress."""
+        if idle and not self._own:
+            self._own, self._others = self._others, deque()
+        return self._own.popleft() if self._own else None

@@ -13,14 +13,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from generation.jobs import Workplace
+from generation.context import ShardContext, schema_of
 from generation.plan import PLAN, Plan, Shard, is_complete, read_plan
 from store.errors import ConfigError
 from store.fingerprint import flatten, refuse_difference
 from store.publish import publish
 from store.run import Run
-from store.schemas import CORRECTIONS, INITIAL_ANSWERS
-from store.shards import corrupt, read_shard, required_manifest, write_shard
+from store.shards import corrupt, read_shard, required_manifest
 
 # What the first samples of a question do not depend on.
 SIZES = {
@@ -53,14 +52,14 @@ def copy_samples(run: Run, plan: Plan, pool: Run) -> int:
             f"launcher.pool={pool.name} was cut into other shards: use its launcher.shard_questions, "
             f"{max(s.stop - s.start for s in theirs.shards)}"
         )
-    place, copied = Workplace(run, plan), 0
+    context, copied = ShardContext(run, plan), 0
     for shard in plan.shards:
         larger = theirs_by_place.get((shard.file, shard.start, shard.stop))
-        if larger and covers(larger, shard) and not place.is_done(shard):
-            copied += copy_shard(place, shard, pool)
+        if larger and covers(larger, shard) and not context.is_done(shard):
+            copied += copy_shard(context, shard, pool)
     if copied:
         counts = {"copied_samples": copied, "generated_tokens": 0, "seconds": round(time.monotonic() - started, 3)}
-        publish(place.folder.costs / "generation-pool.json", json.dumps(counts, indent=1).encode(), replace=True)
+        publish(context.folder.costs / "generation-pool.json", json.dumps(counts, indent=1).encode(), replace=True)
     return copied
 
 
@@ -69,21 +68,17 @@ def covers(larger: Shard, shard: Shard) -> bool:
     return all(getattr(larger, size) >= getattr(shard, size) for size in sizes)
 
 
-def copy_shard(place: Workplace, shard: Shard, pool: Run) -> int:
+def copy_shard(context: ShardContext, shard: Shard, pool: Run) -> int:
     """Publish a shard's samples as those of the pool with indices below N_init and N_corr; returns their number."""
     source, copied, more = pool.iteration(0), 0, {}
-    for round in range(shard.num_rounds + 1):
-        table, refused = verified(source.corrections_of(round) if round else source.initial_answers, shard)
+    for turn in range(shard.num_rounds + 1):
+        table, refused = verified(source.corrections_of(turn) if turn else source.initial_answers, shard)
         table = table.filter(pc.less(table["init_index"], shard.num_initial))
-        if round:
+        if turn:
             table = table.filter(pc.less(table["corr_index"], shard.num_corrections))
-        samples = (shard.num_initial, shard.num_corrections, 1)[min(round, 2)]
-        header = place.header(
-            "corrections" if round else "initial_answers", shard, within(refused, shard, samples), **more
-        )
-        schema, path = CORRECTIONS if round else INITIAL_ANSWERS, place.path(shard, round)
-        write_shard(path, table, schema, header)
-        more = {"corrected_sha256": read_shard(path, schema)[1]["sha256"]}
+        rows = (shard.num_initial, shard.num_corrections, 1)[min(turn, 2)]
+        context.write(shard, turn, table, within(refused, shard, rows), **more)
+        more = {"corrected_sha256": read_shard(context.path(shard, turn), schema_of(turn))[1]["sha256"]}
         copied += table.num_rows
     return copied
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from conf.schema import Config
+from conf.schema import Config, Prompt
 from generation.engines.interface import Completion, Key, Request
 from generation.plan import Shard
 from generation.prompts import correction_messages, initial_messages
@@ -17,117 +17,126 @@ Messages = list[dict[str, str]]
 
 
 @dataclass(frozen=True)
-class Draft:
-    """A sample before it is drawn: everything its row holds but the completion."""
+class PendingSample:
+    """Everything a sample's row holds but its completion. row: the key columns, and initial_answer for a correction."""
 
-    row: dict[str, Any]  # key columns, and initial_answer for a correction
+    row: dict[str, Any]
     prompt: Messages
     request: Request
 
 
 @dataclass(frozen=True)
 class Drafts:
-    """A shard's samples to draw, and the prompts that cannot be sent (with the number of rows each would have had)."""
+    """A shard's samples for a turn, and the prompts that cannot be sent, with the number of rows each would have."""
 
-    rows: list[Draft]
+    samples: list[PendingSample]
     quarantined: list[dict[str, Any]]
 
 
-class Unusable(ValueError):
-    """(code, detail): a prompt that is set aside before it reaches the engine."""
+class PromptRejected(ValueError):
+    """(code, detail): a prompt that is quarantined before it reaches the engine."""
 
 
 @dataclass(frozen=True)
-class Prompting:
-    """What turns a question into requests. encode: messages -> token ids; max_prompt_tokens leaves room to answer."""
+class RequestBuilder:
+    """What turns a question into requests. seed: the run's; encode: messages -> token ids; max_prompt_tokens leaves
+    room to answer; greedy_eval: held-out questions are answered without sampling."""
 
-    config: Config
+    prompt: Prompt
+    seed: int
     iteration: int
     encode: Callable[[Messages], list[int]]
     max_prompt_tokens: int
+    greedy_eval: bool = False
+
+    @classmethod
+    def of(cls, config: Config, iteration: int, encode: Callable[[Messages], list[int]]) -> "RequestBuilder":
+        """Take what requests depend on from a run's settings."""
+        room = config.engine.args["max_model_len"] - config.sampling.max_tokens
+        return cls(config.prompt, config.seed, iteration, encode, room, config.eval.greedy)
 
     def tokenize(self, prompt: Messages) -> list[int]:
-        """A prompt's ids; Unusable when it has none that can be sent (one such request could abort a whole batch)."""
+        """Return a prompt's ids; PromptRejected where it has none that can be sent (one such request could abort a
+        whole batch)."""
         try:
             token_ids = self.encode(prompt)
         except BadInput as error:
-            raise Unusable("PROMPT_REFUSED", str(error)) from error
+            raise PromptRejected("PROMPT_REFUSED", str(error)) from error
         if len(token_ids) > self.max_prompt_tokens:
             detail = f"{len(token_ids)} tokens, at most {self.max_prompt_tokens} leave room for max_tokens"
-            raise Unusable("PROMPT_TOO_LONG", detail)
+            raise PromptRejected("PROMPT_TOO_LONG", detail)
         return token_ids
 
+    def request(self, shard: Shard, stage: str, question: dict[str, Any], ids: list[int], *indices: int) -> Request:
+        """Return the request for one sample; its seed comes from what it is, never from when or where it is sampled."""
+        seed = sample_seed(self.seed, question["source"], question["question_id"], stage, self.iteration, *indices)
+        key = (shard.file, question["question_id"], *map(str, indices))
+        return Request(key, ids, seed, self.greedy_eval and shard.split != "train")
 
-def draft_initial_answers(prompting: Prompting, shard: Shard, questions: list[dict[str, Any]]) -> Drafts:
-    """N_init samples y1_ij ~ M(x_i) for each question; the prompt is made and tokenised once per question."""
+
+def draft_initial_answers(builder: RequestBuilder, shard: Shard, questions: list[dict[str, Any]]) -> Drafts:
+    """Draft N_init samples y1_ij ~ M(x_i) for each question; the prompt is rendered and tokenized once per question."""
     rows, quarantined = [], []
     for question in questions:
-        prompt = initial_messages(prompting.config.prompt, question["question"])
+        prompt = initial_messages(builder.prompt, question["question"])
         try:
-            token_ids = prompting.tokenize(prompt)
-        except Unusable as error:
-            quarantined.append(_set_aside(error, shard.num_initial, question_id=question["question_id"]))
+            token_ids = builder.tokenize(prompt)
+        except PromptRejected as error:
+            quarantined.append(_quarantined(error, shard.num_initial, question_id=question["question_id"]))
             continue
         for j in range(shard.num_initial):
-            request = _request(prompting, shard, "initial_answer", question, token_ids, j)
-            rows.append(Draft({"question_id": question["question_id"], "init_index": j}, prompt, request))
+            request = builder.request(shard, "initial_answer", question, token_ids, j)
+            rows.append(PendingSample({"question_id": question["question_id"], "init_index": j}, prompt, request))
     return Drafts(rows, quarantined)
 
 
 def draft_corrections(
-    prompting: Prompting, shard: Shard, questions: list[dict[str, Any]], corrected: pa.Table, round: int = 1
+    builder: RequestBuilder, shard: Shard, questions: list[dict[str, Any]], corrected: pa.Table, turn: int = 1
 ) -> Drafts:
-    """N_corr samples y2_ijk ~ M_{n-1}(x_i, y1_ij) for each initial answer, in its order, so that those with one
-    prompt run together; in round r > 1 one sample for each correction of round r - 1. Gold answers are not in it."""
+    """Draft N_corr samples y2_ijk ~ M_{n-1}(x_i, y1_ij) for each initial answer, in its order, so that those with one
+    prompt run together; in turn r > 1 one sample for each correction of turn r - 1. Gold answers are not in it."""
     by_id = {question["question_id"]: question for question in questions}
-    stage = "correction" if round == 1 else f"correction_{round:02d}"
-    given = ["question_id", "init_index"] if round == 1 else ["question_id", "init_index", "corr_index"]
+    stage = "correction" if turn == 1 else f"correction_{turn:02d}"
+    given = ["question_id", "init_index"] if turn == 1 else ["question_id", "init_index", "corr_index"]
     rows, quarantined = [], []
     for answer in corrected.select([*given, "text"]).to_pylist():
         question, text = by_id[answer["question_id"]], answer.pop("text")
-        samples = [answer | {"corr_index": k} for k in range(shard.num_corrections)] if round == 1 else [answer]
-        prompt = correction_messages(prompting.config.prompt, question["question"], text)
+        samples = [answer | {"corr_index": k} for k in range(shard.num_corrections)] if turn == 1 else [answer]
+        prompt = correction_messages(builder.prompt, question["question"], text)
         try:
-            token_ids = prompting.tokenize(prompt)
-        except Unusable as error:
-            quarantined.append(_set_aside(error, len(samples), **answer))
+            token_ids = builder.tokenize(prompt)
+        except PromptRejected as error:
+            quarantined.append(_quarantined(error, len(samples), **answer))
             continue
         for key in samples:
-            request = _request(prompting, shard, stage, question, token_ids, key["init_index"], key["corr_index"])
-            rows.append(Draft(key | {"initial_answer": text}, prompt, request))
+            request = builder.request(shard, stage, question, token_ids, key["init_index"], key["corr_index"])
+            rows.append(PendingSample(key | {"initial_answer": text}, prompt, request))
     return Drafts(rows, quarantined)
 
 
 def to_table(
-    drafts: Drafts, completions: Mapping[Key, Completion], schema: pa.Schema, decode: Callable[[list[int]], str]
+    samples: list[PendingSample],
+    completions: Mapping[Key, Completion],
+    schema: pa.Schema,
+    decode: Callable[[list[int]], str],
 ) -> pa.Table:
-    """The drafts' rows with their completions, in the drafts' order (sorted by the key, whatever order they came)."""
-    assert len(drafts.rows) == len(completions), f"{len(drafts.rows)} asked, {len(completions)} answered"
+    """Return the samples' rows with their completions, in the samples' order, whatever order these came in."""
+    assert len(samples) == len(completions), f"{len(samples)} asked, {len(completions)} answered"
     rows = []
-    for draft in drafts.rows:
-        completion = completions[draft.request.key]
-        rows.append(draft.row | {
-            "prompt": draft.prompt,
-            "prompt_token_ids": draft.request.prompt_token_ids,
+    for sample in samples:
+        completion = completions[sample.request.key]
+        rows.append(sample.row | {
+            "prompt": sample.prompt,
+            "prompt_token_ids": sample.request.prompt_token_ids,
             "text": decode(completion.token_ids),
             "token_ids": completion.token_ids,
             "finish_reason": completion.finish_reason,
-            "seed": draft.request.seed,
+            "seed": sample.request.seed,
             "cumulative_logprob": completion.cumulative_logprob,
         })  # fmt: skip
     return pa.Table.from_pylist(rows, schema=schema)
 
 
-def _request(
-    prompting: Prompting, shard: Shard, stage: str, question: dict[str, Any], token_ids: list[int], *indices: int
-) -> Request:
-    seed = sample_seed(
-        prompting.config.seed, question["source"], question["question_id"], stage, prompting.iteration, *indices
-    )
-    greedy = prompting.config.eval.greedy and shard.split != "train"
-    return Request((shard.file, question["question_id"], *map(str, indices)), token_ids, seed, greedy)
-
-
-def _set_aside(error: Unusable, rows: int, **key: Any) -> dict[str, Any]:
+def _quarantined(error: PromptRejected, rows: int, **key: Any) -> dict[str, Any]:
     code, detail = error.args
     return key | {"code": code, "detail": detail, "rows": rows}

@@ -4,7 +4,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from conf import schema
 from generation.engines.interface import Engine, SamplingSettings
+
+
+def open_engine(
+    engine: schema.Engine, sampling: schema.Sampling, device: str, model: Path, stop_token_ids: tuple[int, ...]
+) -> Engine:
+    """Start the configured engine on a verified model folder."""
+    settings = SamplingSettings(
+        sampling.temperature, sampling.top_p, sampling.max_tokens, stop_token_ids, sampling.args
+    )
+    return ENGINES[engine.kind](model, settings, engine.args, engine.throughput, device)
 
 
 def _vllm(*arguments: Any) -> Engine:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from conf.schema import load
-from generation.jobs import Workplace
+from generation.context import ShardContext
 from generation.launchers.devices import visible_gpus
 from generation.launchers.supervisor import Supervisor, WorkerFailed, tail, worker_command
 from generation.plan import Plan, read_plan
@@ -114,8 +114,8 @@ def lost(left: int, logs: list[Path]) -> str:
 
 def num_missing(run: Run, plan: Plan) -> int:
     """How many planned shards are not on disk, by one listing per folder."""
-    place = Workplace(run, plan)
-    paths = [[place.path(shard, round) for round in range(shard.num_rounds + 1)] for shard in plan.shards]
+    context = ShardContext(run, plan)
+    paths = [[context.path(shard, turn) for turn in range(shard.num_rounds + 1)] for shard in plan.shards]
     present = {folder: set(os.listdir(folder)) for folder in {path.parent for pair in paths for path in pair}}
     return sum(not all(path.name in present[path.parent] for path in pair) for pair in paths)
 

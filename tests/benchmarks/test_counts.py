@@ -13,6 +13,8 @@ import store.publish
 import store.shards
 from conf.schema import load
 from generation import worker
+from generation.events import Reporter
+from generation.jobs import ShardQueue
 from generation.plan import make_plan, settled_plan
 from generation.tokenization import ChatTokenizer
 from store.run import Run
@@ -56,10 +58,9 @@ def counted(tmp_path_factory, tiny_model):
         for module in (store.shards, generation.manifests):
             patch.setattr(module, "read_bytes", counting_read)
         patch.setattr(store.publish, "_write_durably", counting_write)
-        patch.setattr(worker, "watch", lambda config: None)
         config, folder = load(run), run.iteration(0)
         plan = settled_plan(folder.dir, make_plan(run, config, 0))
-        worker.work(run, config, plan, 0, 1, False, lambda **event: None)
+        worker.work(run, config, plan, ShardQueue(plan.shards, 0, 1), Reporter())
         generation.manifests.write_manifests(run, plan)
         stage[0] = "filtering"
         filtering.__main__.main(["run=demo", "iteration=0"])

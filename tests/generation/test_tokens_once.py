@@ -12,7 +12,7 @@ from filtering.sft import to_table as sft_table
 from generation.engines.deterministic import FakeEngine
 from generation.engines.interface import SamplingSettings
 from generation.plan import Shard
-from generation.samples import Prompting, draft_corrections, draft_initial_answers, to_table
+from generation.samples import RequestBuilder, draft_corrections, draft_initial_answers, to_table
 from generation.tokenization import ChatTokenizer
 from store.run import Run
 from store.schemas import CORRECTIONS, INITIAL_ANSWERS
@@ -33,12 +33,12 @@ def sample(tokenizer, drafts, schema):
     """The drafts' table, drawn by the deterministic engine."""
     settings = SamplingSettings(0.7, 1.0, 32, tokenizer.stop_token_ids, {})
     engine = FakeEngine(Path(), settings, {}, {"max_num_seqs": 3}, "cpu")
-    for draft in drafts.rows:
-        engine.submit(draft.request)
+    for pending in drafts.samples:
+        engine.submit(pending.request)
     completions = {}
     while engine.num_in_flight:
         completions |= {completion.key: completion for completion in engine.step()}
-    return to_table(drafts, completions, schema, tokenizer.decode)
+    return to_table(drafts.samples, completions, schema, tokenizer.decode)
 
 
 @pytest.mark.parametrize("family", ["smollm2", "qwen", "phi3"])
@@ -46,10 +46,10 @@ def sample(tokenizer, drafts, schema):
 def test_the_labels_are_the_sampled_tokens_and_content_writes_no_control_token(family, prompt, request):
     tokenizer = ChatTokenizer(request.getfixturevalue(f"{family}_tokenizer"))
     config = validate(composed(Run("demo"), [f"prompt={prompt}", "engine=fake"]))
-    prompting = Prompting(config, 0, tokenizer.encode, max_prompt_tokens=4000)
+    builder = RequestBuilder(config.prompt, config.seed, 0, tokenizer.encode, max_prompt_tokens=4000)
     shard = Shard("train", 0, 1, 0, len(QUESTIONS), 3, 4, 1)
-    initial = sample(tokenizer, draft_initial_answers(prompting, shard, QUESTIONS), INITIAL_ANSWERS)
-    drafts = draft_corrections(prompting, shard, QUESTIONS, initial)
+    initial = sample(tokenizer, draft_initial_answers(builder, shard, QUESTIONS), INITIAL_ANSWERS)
+    drafts = draft_corrections(builder, shard, QUESTIONS, initial)
     corrections = sample(tokenizer, drafts, CORRECTIONS)
     joined = join(Path("shard"), initial, corrections, 4, Counter())
     rows = sft_table(joined, "corrections", [], None, {})

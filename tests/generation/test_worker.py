@@ -8,8 +8,12 @@ import pytest
 
 from conf.schema import load
 from generation import worker
-from generation.jobs import Workplace
+from generation.context import ShardContext
+from generation.engines import open_engine
+from generation.events import Reporter
+from generation.jobs import ShardQueue
 from generation.plan import read_plan
+from generation.samples import RequestBuilder
 from generation.tokenization import ChatTokenizer
 from store.checkpoints import locate
 from store.run import Run
@@ -39,12 +43,11 @@ class Watched:
 @pytest.fixture
 def fill(workspace, monkeypatch):
     """A function that fills a plan's shards as worker 0 of `world`, and the folder with all of them as another made
-    them; returns the engine and the shards in the order in which they were begun."""
+    them; returns the engine and the shards in the order in which they were started."""
     workspace.start("demo", "engine.throughput.max_num_seqs=4")
     workspace.stage("generation", "run=demo", "iteration=0")
     published = workspace.folder / "published"
     shutil.copytree(workspace.run("demo") / "iter_00", published)
-    monkeypatch.setattr(worker, "watch", lambda config: None)
     monkeypatch.setattr(worker, "LOOK_SECONDS", 0)
 
     def fill(world, before_step=lambda number: None):
@@ -52,31 +55,32 @@ def fill(workspace, monkeypatch):
         config, plan, (folder, _) = load(run), read_plan(run.iteration(0).dir), locate(run, 0)
         for shard in run.iteration(0).dir.rglob("*.parquet"):
             shard.unlink()
-        workplace, tokenizer = Workplace(run, plan), ChatTokenizer(folder)
-        engine = Watched(worker.open_engine(config, folder, tokenizer), before_step)
-        workplace.bring(engine, tokenizer, worker.prompting(config, plan, tokenizer))
-        begun = []
+        context, tokenizer = ShardContext(run, plan), ChatTokenizer(folder)
+        opened = open_engine(config.engine, config.sampling, "cpu", folder, tokenizer.stop_token_ids)
+        engine, started = Watched(opened, before_step), []
+        builder = RequestBuilder.of(config, 0, tokenizer.encode)
 
-        def emit(event, shard=None, **counts):
-            if event == "start":
-                begun.append(shard)
+        class Recorder(Reporter):
+            def tell(self, event, shard=None, **more):
+                if event == "start":
+                    started.append(shard)
 
-        worker.fill(*worker.divide(plan.shards, 0, world), workplace, engine, False, emit, config)
-        assert all(map(workplace.is_done, plan.shards))
-        return engine, begun
+        worker.sample(ShardQueue(plan.shards, 0, world), context, engine, builder, tokenizer, Recorder())
+        assert context.all_done()
+        return engine, started
 
     with contextlib.chdir(workspace.folder):
         yield fill, published
 
 
-def test_a_worker_alone_fills_its_own_shards_in_order_and_the_others_from_the_end(fill):
+def test_a_lone_worker_takes_its_own_shards_first(fill):
     draw, _ = fill
     plan = [shard.file for shard in read_plan(Run("demo").iteration(0).dir).shards]
     assert len(plan) == 8
     assert draw(2)[1] == [*plan[::2], *reversed(plan[1::2])]
 
 
-def test_nothing_of_another_workers_is_begun_while_a_shard_of_its_own_is_in_hand(fill):
+def test_no_shard_of_others_starts_before_its_own_end(fill):
     draw, published = fill
     iteration = Run("demo").iteration(0)
     others = [shard.file for shard in read_plan(iteration.dir).shards][1::2]
@@ -86,11 +90,11 @@ def test_nothing_of_another_workers_is_begun_while_a_shard_of_its_own_is_in_hand
             for file in others if number == 2 else ():
                 shutil.copy(published / table / file, iteration.dir / table)
 
-    engine, begun = draw(2, publish_others)
-    assert not set(others) & (set(begun) | engine.submitted.keys())
+    engine, started = draw(2, publish_others)
+    assert not set(others) & (set(started) | engine.submitted.keys())
 
 
-def test_a_shard_that_another_worker_publishes_meanwhile_is_let_go(fill):
+def test_a_shard_published_by_another_is_released(fill):
     draw, published = fill
     iteration = Run("demo").iteration(0)
 
@@ -98,7 +102,7 @@ def test_a_shard_that_another_worker_publishes_meanwhile_is_let_go(fill):
         if number == 2:
             shutil.copytree(published, iteration.dir, dirs_exist_ok=True)
 
-    engine, begun = draw(1, publish_all)
+    engine, started = draw(1, publish_all)
     assert engine.num_steps == 3
     assert engine.num_in_flight > 0  # abandoned, and nobody waited for it
-    assert len(begun) < 8
+    assert len(started) < 8
