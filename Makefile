@@ -15,8 +15,15 @@ TO       ?=
 SWEEP    ?=
 LIKE     ?=
 FROM     ?=
-PYTHON   := .venv/bin/python
 comma    := ,
+
+# A signal to make reaches what it runs: exec puts the command in the place of the recipe's shell, which would pass none
+# on. Where make is killed and can pass none on either, the kernel sends its recipes SIGTERM.
+PYTHON := exec .venv/bin/python
+ifeq ($(shell setpriv --pdeathsig TERM echo works 2>/dev/null),works)
+SHELL       := setpriv
+.SHELLFLAGS := --pdeathsig TERM /bin/sh -c
+endif
 
 export PYTHONUNBUFFERED := 1
 .DELETE_ON_ERROR:
@@ -87,11 +94,15 @@ start: setup  ## can M_0 start, and with which N_INIT and N_CORR? From RUN's sam
 # The iterations that FROM has samples of.
 SAMPLED = $(patsubst runs/$(FROM)/iter_%/corrections/_MANIFEST.json,%,$(sort $(wildcard runs/$(FROM)/iter_*/corrections/_MANIFEST.json)))
 
+define filter_again
+$(PYTHON) -m filtering run=$(RUN) iteration=$(n)
+
+endef
 .PHONY: rescore
 rescore: LIKE = $(FROM)
 rescore: setup  ## score and filter the samples of FROM anew, into RUN, with the reward and filter in ARGS
 	$(PYTHON) -m conf run=$(RUN) $(SETTINGS) samples_of=$(FROM)
-	for n in $(or $(SAMPLED),0); do $(PYTHON) -m filtering run=$(RUN) iteration=$$n || exit; done
+	$(foreach n,$(or $(SAMPLED),0),$(filter_again))
 	$(PYTHON) -m analysis run=$(RUN)
 
 BASELINES := m0 star gold
@@ -100,7 +111,7 @@ baselines: $(BASELINES:%=baseline-%)  ## what the tokens of RUN buy without self
 	$(PYTHON) -m analysis.baselines run=$(RUN)
 $(BASELINES:%=baseline-%): baseline-%: setup
 	settings=$$($(PYTHON) -m analysis.baselines run=$(RUN) settings=$*) && \
-	$(MAKE) iterate N=$(if $(filter m0,$*),0,1) RUN=$(RUN)-$* LIKE=$(RUN) ARGS="$$settings"
+	exec $(MAKE) iterate N=$(if $(filter m0,$*),0,1) RUN=$(RUN)-$* LIKE=$(RUN) ARGS="$$settings"
 
 ##@ Looking at a run
 named = $(if $(filter command line environment,$(origin RUN)),run=$(RUN))

@@ -13,6 +13,7 @@ import fcntl
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -31,6 +32,7 @@ from conf.schema import validate
 from generation.launchers.devices import visible_gpus
 from store.errors import ConfigError, PipelineError
 from store.fingerprint import digest, flatten
+from store.processes import die_with_parent
 from store.publish import make_folder, publish
 from store.run import RUNS, Run
 from store.shards import MANIFEST
@@ -152,7 +154,7 @@ def make(name: str, iterations: int, overrides: Sequence[str], folder: Path, env
     """`make iterate` with its output in <folder>/<name>.log; for a run that is finished, its settings are compared.
 
     Waits for whoever makes this run now: another job (of a pool), or what a killed sweep left at work, since its
-    processes hold the lock as long as one of them lives.
+    processes hold the lock as long as one of them lives. Make is told to stop when this process is killed.
     """
     with open(folder / f"{name}.log", "ab") as log:
         fcntl.flock(log, fcntl.LOCK_EX)
@@ -161,7 +163,10 @@ def make(name: str, iterations: int, overrides: Sequence[str], folder: Path, env
         else:
             arguments = " ".join(map(quoted, overrides))
             command = ["make", "iterate", f"N={iterations}", f"RUN={name}", f"ARGS={arguments}"]
-        return subprocess.run(command, env=environment, stdout=log, stderr=log, close_fds=False).returncode
+        return subprocess.run(
+            command, env=environment, stdout=log, stderr=log, close_fds=False,
+            preexec_fn=lambda: die_with_parent(signal.SIGTERM),
+        ).returncode  # fmt: skip
 
 
 def quoted(override: str) -> str:

@@ -12,7 +12,10 @@ rank, world: its shards are those with index % world == rank, then whatever is l
 find the one that kills the engine. events: a file descriptor for progress, a JSON object per line.
 """
 
+import os
+import sys
 import time
+from contextlib import closing
 
 from conf.schema import Config, load
 from generation.context import ShardContext
@@ -25,7 +28,7 @@ from generation.samples import RequestBuilder
 from generation.tokenization import ChatTokenizer
 from store.checkpoints import locate, verify_folder
 from store.errors import PipelineError, TryAgain, stage_main
-from store.processes import die_with_parent
+from store.processes import die_with_parent, start_guard
 from store.run import Run, iteration_number, stage_arguments
 
 KEYS = ("run", "iteration", "rank", "world", "serial", "events")
@@ -34,6 +37,7 @@ LOOK_SECONDS = 1.0  # between two looks at what other workers have published
 
 def main(argv: list[str]) -> None:
     die_with_parent()
+    start_guard()
     arguments = stage_arguments(argv, "generation.worker", *KEYS)
     run, iteration = Run(arguments["run"]), iteration_number(arguments["iteration"])
     config, plan = load(run), read_plan(run.iteration(iteration).dir)
@@ -44,6 +48,8 @@ def main(argv: list[str]) -> None:
     except PipelineError as error:
         reporter.tell("error", code=error.exit_code, message=str(error))
         raise
+    sys.stdout.flush()
+    os._exit(0)  # a library's threads may wait for each other; everything is published, and the engine is closed
 
 
 def work(run: Run, config: Config, plan: Plan, queue: ShardQueue, reporter: Reporter, serial: bool = False) -> None:
@@ -55,11 +61,12 @@ def work(run: Run, config: Config, plan: Plan, queue: ShardQueue, reporter: Repo
     folder, record = locate(run, plan.iteration)  # M_n; M_0 is the base model
     verify_folder(folder, record)
     tokenizer = ChatTokenizer(folder)
-    engine = open_engine(config.engine, config.sampling, config.device, folder, tokenizer.stop_token_ids)
-    engine_seconds = time.monotonic() - started
-    reporter.tell("engine", seconds=round(engine_seconds, 2))
-    builder = RequestBuilder.of(config, plan.iteration, tokenizer.encode)
-    sample(queue, context, engine, builder, tokenizer, reporter, serial)
+    stops = tokenizer.stop_token_ids
+    with closing(open_engine(config.engine, config.sampling, config.device, folder, stops)) as engine:
+        engine_seconds = time.monotonic() - started
+        reporter.tell("engine", seconds=round(engine_seconds, 2))
+        builder = RequestBuilder.of(config, plan.iteration, tokenizer.encode)
+        sample(queue, context, engine, builder, tokenizer, reporter, serial)
     reporter.record_costs(context.folder.costs, engine_seconds, time.monotonic() - started)
 
 

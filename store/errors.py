@@ -11,11 +11,16 @@ import os
 import shutil
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
+
+# A second signal ends a process at once, unless it is the first one's echo: `timeout` signals make, which passes the
+# signal on, and the whole group too.
+SAME_REQUEST_SECONDS = 1.0
 
 
 class PipelineError(ValueError):
@@ -110,7 +115,15 @@ def describe_os_error(error: OSError) -> str:
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:
-    signal.signal(signum, signal.SIG_DFL)  # a second signal ends the process at once
+    received = time.monotonic()
+
+    def again(signum: int, frame: FrameType | None) -> None:
+        if time.monotonic() - received > SAME_REQUEST_SECONDS:
+            signal.signal(signum, signal.SIG_DFL)
+            signal.raise_signal(signum)
+
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, again)
     raise Interrupted(signum)
 
 

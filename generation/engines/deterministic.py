@@ -42,6 +42,9 @@ class FakeEngine:
                 time.sleep(3600)
         return [self._complete(request) for request in sorted(batch, key=lambda r: r.seed)]
 
+    def close(self) -> None:
+        self._waiting = []
+
     def _complete(self, request: Request) -> Completion:
         seed = 0 if request.greedy else request.seed
         noise = hashlib.sha256(repr((request.prompt_token_ids, seed)).encode()).digest()

@@ -48,6 +48,7 @@ class Engine(Protocol):
 
     `step` advances every running request by about a token; `num_in_flight` counts what was submitted and has not
     come back. A request's tokens depend on its prompt, its seed and the model, as far as the library allows.
+    `close` ends the processes an engine has started and frees its memory; what is in flight is dropped.
     """
 
     max_num_seqs: int
@@ -58,3 +59,5 @@ class Engine(Protocol):
     def submit(self, request: Request) -> None: ...
 
     def step(self) -> list[Completion]: ...
+
+    def close(self) -> None: ...

@@ -41,6 +41,9 @@ class TransformersEngine:
         batch, self._waiting = self._waiting[: self.max_num_seqs], self._waiting[self.max_num_seqs :]
         return self._generate(batch) if batch else []
 
+    def close(self) -> None:
+        self._waiting, self._model = [], None
+
     def _generate(self, batch: list[Request]) -> list[Completion]:
         import torch
 

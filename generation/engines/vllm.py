@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from generation.engines.interface import Completion, Key, Request, RequestRefused, SamplingSettings
-from store.errors import ConfigError, NotEnoughMemory
+from store.errors import ConfigError
 
 KV_CACHE_GIB = 4  # on CPU, where engine.throughput.kv_cache_gib says nothing
+CLOSE_SECONDS = 3  # for vLLM's processes to end by themselves, then they are killed
 GREEDY = {"temperature": 0.0, "top_p": 1.0}
 # With these vLLM's own top-p stays: it comes after top-k and min-p, and the others are where ours would go.
 NOT_BESIDE_OUR_TOP_P = {"top_k", "min_p", "extra_args", "logits_processors", "speculative_config"}
@@ -54,13 +55,6 @@ class VllmEngine:
             raise ConfigError(
                 f"engine.args or engine.throughput holds what vLLM's EngineArgs does not take: {error}"
             ) from error
-        except (ValueError, RuntimeError) as error:
-            if "memory" in str(error).lower():
-                raise NotEnoughMemory(
-                    f"vLLM cannot place {model} on {device}: {error} Lower engine.throughput.max_num_seqs or "
-                    "engine.args.max_model_len, use a smaller model, or free memory; then run the same command again"
-                ) from error
-            raise
 
     @property
     def num_in_flight(self) -> int:
@@ -78,6 +72,9 @@ class VllmEngine:
 
     def step(self) -> list[Completion]:
         return [self._complete(output) for output in self._engine.step() if output.finished]
+
+    def close(self) -> None:
+        self._engine.engine_core.shutdown(timeout=CLOSE_SECONDS)
 
     def _complete(self, output: Any) -> Completion:
         sample = output.outputs[0]

@@ -1,8 +1,9 @@
 """Starts workers, watches them, restarts those whose engine died, and leaves no process behind.
 
 An engine may be killed by the kernel, crash, or hang (its own watchdog then ends it). Such a worker is started again,
-with a growing pause; what it had in hand is drawn again with the same seeds. From the second start on it holds one
-shard at a time, so that a shard which kills twice is known by name.
+with a growing pause; what it had in hand is sampled again with the same seeds. From the second start on it holds one
+shard at a time, so that a shard which kills twice is known by name. An engine that never started did not die: what
+kept it from starting would do so again, and is told at once.
 """
 
 import contextlib
@@ -19,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from generation.launchers.failed_start import explain, last_words
 from generation.progress import Progress
 from store.errors import PipelineError
 from store.run import Run
@@ -41,6 +43,7 @@ class Worker:
     process: subprocess.Popen
     events: BinaryIO
     log: Path
+    log_start: int  # bytes of the log that are earlier workers'
     in_hand: set[str] = field(default_factory=set)
     error: dict[str, Any] | None = None
     buffer: bytes = b""
@@ -61,6 +64,7 @@ class Supervisor:
         self.shares = shares
         self.deaths: Counter[str] = Counter()
         self.restarts = 0
+        self.started: set[int] = set()  # ranks whose engine has started at least once
         self.selector = selectors.DefaultSelector()
         self.workers: list[Worker] = []
 
@@ -71,7 +75,7 @@ class Supervisor:
             while self.workers:
                 for key, _ in self.selector.select(timeout=1):
                     self._read(key.data, progress)
-                for worker in [w for w in self.workers if w.process.poll() is not None]:
+                for worker in [w for w in self.workers if has_ended(w.process)]:
                     self._reap(worker, progress)
                 progress.show()
         finally:
@@ -82,6 +86,7 @@ class Supervisor:
         log = self.logs / f"generation-{rank}.log"
         arguments = [f"rank={rank}", f"world={self.world}", f"serial={int(self.restarts > 0)}", f"events={write_end}"]
         with open(log, "ab") as output:
+            log_start = output.tell()
             process = subprocess.Popen(
                 self.command + arguments, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
                 pass_fds=(write_end,), start_new_session=True,
@@ -89,7 +94,7 @@ class Supervisor:
             )  # fmt: skip
         os.close(write_end)
         os.set_blocking(read_end, False)
-        worker = Worker(rank, process, os.fdopen(read_end, "rb", buffering=0), log)
+        worker = Worker(rank, process, os.fdopen(read_end, "rb", buffering=0), log, log_start)
         self.workers.append(worker)
         self.selector.register(worker.events, selectors.EVENT_READ, worker)
 
@@ -104,21 +109,27 @@ class Supervisor:
                 worker.in_hand.add(event["shard"])
             elif event["event"] == "done":
                 worker.in_hand.discard(event["shard"])
+            elif event["event"] == "engine":
+                self.started.add(worker.rank)
             elif event["event"] == "error":
                 worker.error = event
             progress.take(worker.rank, event)
 
     def _reap(self, worker: Worker, progress: Progress) -> None:
         """Forget a worker that exited with 0; restart one whose engine died; raise for anything else."""
+        signal_group(worker.process, signal.SIGKILL)  # what it started and left behind
+        code = worker.process.wait()
         self._read(worker, progress)
         self._forget(worker)
-        code = worker.process.returncode
         if code == 0:
             return
+        if code <= 1 and worker.rank not in self.started:
+            raise WorkerFailed(*explain(code, said(worker), worker.log))
         if code > 1 and code not in RETRIED:
             message = worker.error["message"] if worker.error else f"worker {worker.rank} failed:\n{tail(worker.log)}"
             raise WorkerFailed(code, message)
-        how = f"signal {signal.Signals(-code).name}" if code < 0 else (worker.error or {}).get("message", "no progress")
+        how = f"signal {signal.Signals(-code).name}" if code < 0 else (worker.error or {}).get("message")
+        how = how or last_words(said(worker))
         self.deaths.update(worker.in_hand)
         for shard in sorted(worker.in_hand):
             if self.deaths[shard] > 1 and len(worker.in_hand) == 1:
@@ -162,10 +173,20 @@ def worker_command(run: Run, iteration: int) -> list[str]:
     return [sys.executable, "-m", "generation.worker", f"run={run.name}", f"iteration={iteration}"]
 
 
+def has_ended(process: subprocess.Popen) -> bool:
+    """Whether a child has ended; it stays to be waited for, so its id is still that of its process group."""
+    return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
 def signal_group(process: subprocess.Popen, signum: int) -> None:
     """Signal a worker and everything it started; nothing left of it is fine."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signum)
+
+
+def said(worker: Worker) -> str:
+    """What this worker, and no earlier one of its rank, has written into its log."""
+    return worker.log.read_bytes()[worker.log_start :].decode(errors="replace")
 
 
 def tail(log: Path, lines: int = 15) -> str:

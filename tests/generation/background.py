@@ -92,6 +92,13 @@ def processes(place: Workspace, text: str = "") -> list[int]:
     return found
 
 
+def process_table(place: Workspace) -> str:
+    """Every process of the workspace with its parent, group, state and command, as `ps` prints it."""
+    found = processes(place)
+    fields = ["-ww", "-o", "pid,ppid,pgid,stat,args", "-p", ",".join(map(str, found))]
+    return subprocess.run(["ps", *fields], capture_output=True, text=True).stdout if found else "no process is left\n"
+
+
 def kill(pid: int, signum: int) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signum)
