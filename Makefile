@@ -154,6 +154,11 @@ test: ray  ## lint, unit tests, and the loop end to end on a real model
 	.venv/bin/ruff check .
 	$(PYTHON) -m pytest --numprocesses 2 --dist loadfile
 
+.PHONY: test-all
+test-all: ray  ## make test and what is only worth a night
+	.venv/bin/ruff check .
+	$(PYTHON) -m pytest --numprocesses 2 --dist loadfile -m "nightly or not nightly"
+
 .PHONY: faults
 faults: setup  ## kill, starve, race and damage every stage, count what came of it, print the table: some 15 minutes
 	$(PYTHON) -m faults

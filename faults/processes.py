@@ -87,6 +87,10 @@ class Place:
                 if self.marker.encode() in environment.split(b"\0"):
                     yield int(entry.name)
 
+    def workers(self) -> list[int]:
+        """Those of them that are generation's workers."""
+        return [pid for pid in self.processes() if b"generation.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
     def wait_for_none(self, seconds: float) -> list[int]:
         """The processes that are still there after `seconds`."""
         deadline = time.monotonic() + seconds
@@ -155,10 +159,10 @@ def killed_workers(bench: Bench, repetitions: int) -> Tally:
     for _ in range(repetitions):
         shutil.rmtree(place.folder / "runs" / RUN / "iter_00")
         process = place.command(*GENERATE)
-        while len(workers := [pid for pid in place.processes() if pid != process.pid]) < 2 and process.poll() is None:
-            time.sleep(0.05)
-        time.sleep(draw.uniform(0.5, 3))
-        for pid in workers[:1]:
+        while place.said.count("ready after") < 2 and process.poll() is None:
+            time.sleep(0.05)  # killed before its engine has started, a worker is told of, not restarted
+        time.sleep(draw.uniform(0, 2))
+        for pid in place.workers()[:1]:
             os.kill(pid, signal.SIGKILL)
         code = process.wait(120)
         outcome = STOPPED if code else PROMISED if tree(place.folder) == whole else SILENT

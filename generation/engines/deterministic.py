@@ -1,7 +1,8 @@
 """A deterministic engine without a model: its answers are spans of the prompt, chosen by prompt and seed alone.
 
 It answers in an order that depends on the batch, so that nothing downstream may rely on order. The faults it can be
-told to show (`args`) are those of real engines: `die_on`, `hang_on` and `refuse` name a question's id.
+told to show (`args`) are those of real engines: `die_on`, `hang_on` and `refuse` name a question's id, `start_error` is
+what an engine says that does not start, `die_at_start` the signal that kills it.
 """
 
 import hashlib
@@ -22,6 +23,10 @@ class FakeEngine:
         self._sampling = sampling
         self._faults = args
         self._waiting: list[Request] = []
+        if "die_at_start" in args:
+            os.kill(os.getpid(), args["die_at_start"])
+        if "start_error" in args:
+            raise RuntimeError(args["start_error"])
 
     @property
     def num_in_flight(self) -> int:

@@ -157,7 +157,6 @@ def test_estimates_from_many_pools_average_to_what_fresh_runs_find():
             assert abs(estimated.mean() - np.mean(true)) < 3.5 * error
 
 
-@pytest.mark.slow
 def test_intervals_of_the_grid_hold_the_truth_at_the_stated_rate():
     rng, grid, num_pools = np.random.default_rng(4), [(1, 1), (2, 1), (3, 2)], 600
     truths = []

@@ -117,7 +117,6 @@ def test_intervals_hold_the_truth_of_100_questions_in_about_95_of_100_runs(simul
     assert all(0.88 <= share <= 1 for share in held.values()), held
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("num_questions", [60, 300, 1500])
 def test_intervals_hold_the_truth_at_the_stated_rate(simulate, truth, num_questions):
     held = coverage(simulate, truth, num_questions, num_runs=1000)

@@ -178,7 +178,6 @@ print(json.dumps({"pairs": pairs, "read": read, "all": time.perf_counter() - sta
 """
 
 
-@pytest.mark.slow
 def test_a_million_trajectories_stream_in_seconds_and_under_a_gigabyte(tmp_path):
     part = make_rows(np.random.default_rng(2), "train", 1000, 5, 5)
     ids = np.array(part["question_id"].to_pylist())

