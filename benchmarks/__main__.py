@@ -21,7 +21,7 @@ from benchmarks.place import CORES, ROOT, SIZES, Place
 from store.publish import make_folder, publish
 
 # Each a module with `measure(place)`.
-PARTS = ("generation", "settings", "filtering", "training", "parquet", "growth", "floor")
+PARTS = ("generation", "frontend", "settings", "filtering", "training", "parquet", "growth", "floor")
 RESULTS = Path("runs") / "_bench"
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from store.run import Run
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 CORES = "STASC_BENCH_CORES"  # the environment variable with the cores that the command began with
 
 

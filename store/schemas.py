@@ -33,7 +33,7 @@ _SAMPLE = (
     ("token_ids", TOKENS),  # as sampled, the stop token included
     ("finish_reason", pa.string()),  # "stop" or "length"
     ("seed", pa.int64()),
-    ("cumulative_logprob", pa.float32()),  # NaN where the engine does not give it
+    ("cumulative_logprob", pa.float32()),  # NaN where it was not asked for: vLLM needs sampling.args.logprobs=0
 )
 
 INITIAL_ANSWERS = _schema(("question_id", pa.string()), ("init_index", pa.int32()), *_SAMPLE)

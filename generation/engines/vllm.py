@@ -4,6 +4,7 @@ Its LLMEngine is driven directly, so that corrections enter the running batch as
 answers are done; LLM.generate would drain the batch at every call.
 """
 
+import gc
 import os
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ CLOSE_SECONDS = 3  # for vLLM's processes to end by themselves, then they are ki
 GREEDY = {"temperature": 0.0, "top_p": 1.0}
 # With these vLLM's own top-p stays: it comes after top-k and min-p, and the others are where ours would go.
 NOT_BESIDE_OUR_TOP_P = {"top_k", "min_p", "extra_args", "logits_processors", "speculative_config"}
+# With these the user has decided which CUDA graphs are captured.
+DECIDES_GRAPHS = {"enforce_eager", "cudagraph_capture_sizes", "max_cudagraph_capture_size", "compilation_config"}
 
 
 class VllmEngine:
@@ -25,6 +28,8 @@ class VllmEngine:
         throughput = dict(throughput)
         set_environment(device, throughput.pop("kv_cache_gib", None))
         from vllm import EngineArgs, SamplingParams
+        from vllm.sampling_params import RequestOutputKind
+        from vllm.usage.usage_lib import UsageContext
         from vllm.v1.engine.llm_engine import LLMEngine
 
         self._params = SamplingParams
@@ -34,27 +39,29 @@ class VllmEngine:
             "max_tokens": sampling.max_tokens,
             "stop_token_ids": list(sampling.stop_token_ids),
             "detokenize": False,
-            "logprobs": 0,  # the sampled token's own, for cumulative_logprob
+            "output_kind": RequestOutputKind.FINAL_ONLY,  # an output for every token takes longer than a GPU's step
         } | sampling.args
         self._greedy = self._sampling | GREEDY
-        engine_args = args | throughput
+        engine_args = limits(args | throughput, device)
         if device == "cpu" and takes_our_top_p(self._sampling, engine_args):
             from generation.engines.top_p import TopPLogitsProcessor
 
             self._sampling |= {"top_p": 1.0, "extra_args": {"top_p": self._sampling["top_p"]}}
             engine_args |= {"logits_processors": [TopPLogitsProcessor]}
-        self.max_num_seqs = throughput["max_num_seqs"]
+        self.max_num_seqs = engine_args["max_num_seqs"]
         self._keys: dict[str, Key] = {}
         self._submitted = 0
         try:
             self._engine = LLMEngine.from_engine_args(EngineArgs(
                 model=str(model), skip_tokenizer_init=True, trust_remote_code=False, disable_log_stats=True,
                 **engine_args,
-            ))  # fmt: skip
+            ), UsageContext.LLM_CLASS)  # fmt: skip
         except TypeError as error:
             raise ConfigError(
                 f"engine.args or engine.throughput holds what vLLM's EngineArgs does not take: {error}"
             ) from error
+        gc.collect()
+        gc.freeze()  # the million objects of the start live on: no collection between steps looks at them again
 
     @property
     def num_in_flight(self) -> int:
@@ -86,6 +93,22 @@ class VllmEngine:
             float("nan") if sample.cumulative_logprob is None else sample.cumulative_logprob,
             output.num_cached_tokens or 0,
         )
+
+
+def limits(engine_args: dict[str, Any], device: str) -> dict[str, Any]:
+    """engine_args with max_num_seqs, where it is null, by the device's memory as vLLM's LLM class has it, and on a GPU
+    with CUDA graphs for as many sequences; vLLM's own end at 512, and larger batches then run without."""
+    from vllm import EngineArgs
+    from vllm.usage.usage_lib import UsageContext
+
+    found = dict(engine_args)
+    if found.get("max_num_seqs") is None:
+        _, sequences = EngineArgs.get_batch_defaults(world_size=1)
+        most = sequences[UsageContext.LLM_CLASS]
+        found["max_num_seqs"] = min(most, found.get("max_num_batched_tokens") or most)
+    if device == "cuda" and not DECIDES_GRAPHS & found.keys():
+        found["max_cudagraph_capture_size"] = found["max_num_seqs"]
+    return found
 
 
 def takes_our_top_p(sampling: dict[str, Any], engine_args: dict[str, Any]) -> bool:
