@@ -47,6 +47,7 @@ def main(arguments: list[str]) -> None:
         tokens = sample_grouped(engine, some) if order["grouped"] else sample(engine, some)
         spent = {"seconds": clock("cpu") - started, "wall": time.monotonic() - wall, "tokens": tokens}
         print(json.dumps(spent), file=answers)
+    engine._engine.engine_core.shutdown()  # in multi-process mode a process of its own
     os._exit(0)
 
 

@@ -124,6 +124,7 @@ def measure(place: Place) -> list[Row]:
     encoding = fronts.encoding
     return [
         Row("Python per step of 512 sequences, the stage's engine", took["ours"], "ms", at_most=AT_MOST),
+        Row("of these, submissions (8 requests of 64 tokens)", fronts.submitting, "ms"),
         Row("the same with an output and a log-probability a token", took["earlier"], "ms"),
         Row("the same by vLLM's LLM class as `vllm bench throughput` has it", took["theirs"], "ms"),
         Row("vLLM's LLM class / the stage's engine", ratios(took["theirs"], took["ours"]), "x", at_least=1),
@@ -145,16 +146,19 @@ class FrontEnds:
             self.llm = LLM(str(model), disable_log_stats=True, **MODEL, **theirs)
         self.prompts = [[3 + (i * j) % 200 for j in range(PROMPT)] for i in range(REQUESTS)]
         self.encoding: dict[str, list[float]] = {"ours": [], "earlier": []}
+        self.submitting: list[float] = []
 
     def ours(self) -> float:
-        return self._timed(self.cores[0], self._drive, "ours")
+        took = self._timed(self.cores[0], self._drive, "ours")
+        self.submitting.append(1000 * self._submissions / self.cores[0].steps)
+        return took
 
     def every_token(self) -> float:
         """An output for every token, its log-probability, and a garbage collector that looks at everything."""
         from vllm.sampling_params import RequestOutputKind
 
         kept = self.engine._sampling
-        self.engine._sampling = kept | {"output_kind": RequestOutputKind.CUMULATIVE, "logprobs": 0}
+        self.engine._sampling = kept | {"output_kind": RequestOutputKind.CUMULATIVE, "logprobs": 0, "skip_clone": False}
         gc.unfreeze()
         try:
             return self._timed(self.cores[0], self._drive, "earlier")
@@ -176,11 +180,13 @@ class FrontEnds:
 
     def _drive(self) -> None:
         """As a worker does: never more than two full batches submitted."""
-        waiting, finished = deque(enumerate(self.prompts)), 0
+        waiting, finished, self._submissions = deque(enumerate(self.prompts)), 0, 0.0
         while waiting or self.engine.num_in_flight:
+            started = time.process_time()
             while waiting and self.engine.num_in_flight < 2 * self.engine.max_num_seqs:
                 index, prompt = waiting.popleft()
                 self.engine.submit(Request((str(index),), prompt, seed=index))
+            self._submissions += time.process_time() - started
             finished += len(self.engine.step())
         assert finished == len(self.prompts)
 

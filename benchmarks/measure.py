@@ -56,7 +56,7 @@ def number(value: float) -> str:
 
 def clock(device: str) -> float:
     """Seconds, from any moment, in which work on the device is counted; see the module's text."""
-    if device == "cuda":
+    if device == "cuda" or os.environ.get("VLLM_ENABLE_V1_MULTIPROCESSING") == "1":  # work of other processes
         return time.monotonic()
     usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)

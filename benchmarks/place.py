@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from store.run import Run
@@ -27,6 +27,23 @@ class Size:
     repeats: int = 3
     pairs: int = 1_000_000
     growth: tuple[int, ...] = (1, 10, 100)
+
+    def shrunk(self, times: int) -> "Size":
+        """This size with so many times fewer questions and rows: to see that it runs, not to measure."""
+        if times == 1:
+            return self
+        parts = [setting.partition("=") for setting in self.settings]
+        settings = [f"{key}={max(2, int(value) // times)}" if key.startswith("data.") else f"{key}={value}"
+                    for key, _, value in parts]  # fmt: skip
+        requests, rows = (max(8, number // times) for number in (self.requests, self.training_rows))
+        return replace(self, settings=settings, requests=requests, training_rows=rows // 8 * 8, repeats=1)
+
+    def on(self, device: str) -> "Size":
+        """This size on another device, without what only a GPU's engine is given."""
+        if device == self.device:
+            return self
+        settings = [setting for setting in self.settings if "gpu_memory_utilization" not in setting]
+        return replace(self, device=device, settings=settings)
 
 
 SIZES = {
@@ -110,7 +127,8 @@ class Place:
 
     def seconds(self, spent: Spent) -> float:
         """As benchmarks.measure.clock counts them."""
-        return spent.wall if self.size.device == "cuda" else spent.cpu
+        multi_process = os.environ.get("VLLM_ENABLE_V1_MULTIPROCESSING") == "1"
+        return spent.wall if self.size.device == "cuda" or multi_process else spent.cpu
 
     def configure(self, name: str, *overrides: str) -> Run:
         self.stage("conf", f"run={name}", *overrides)

@@ -40,6 +40,7 @@ class VllmEngine:
             "stop_token_ids": list(sampling.stop_token_ids),
             "detokenize": False,
             "output_kind": RequestOutputKind.FINAL_ONLY,  # an output for every token takes longer than a GPU's step
+            "skip_clone": True,  # each request has parameters of its own; copying them deeply is half of its cost
         } | sampling.args
         self._greedy = self._sampling | GREEDY
         engine_args = limits(args | throughput, device)
@@ -71,7 +72,7 @@ class VllmEngine:
         name = str(self._submitted)  # short and unique; vLLM wants a string
         params = self._params(seed=request.seed, **(self._greedy if request.greedy else self._sampling))
         try:
-            self._engine.add_request(name, {"prompt_token_ids": request.prompt_token_ids}, params)
+            self._engine.add_request(name, {"type": "token", "prompt_token_ids": request.prompt_token_ids}, params)
         except ValueError as error:
             raise RequestRefused(str(error)) from error
         self._submitted += 1
