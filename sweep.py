@@ -28,6 +28,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from conf.__main__ import composed
+from conf.identity import AFTER_BASE_MODEL, SAMPLE_SIZES, is_among
 from conf.schema import validate
 from generation.launchers.devices import visible_gpus
 from store.errors import ConfigError, PipelineError
@@ -39,9 +40,6 @@ from store.shards import MANIFEST
 
 PRESETS = Path(__file__).parent / "conf" / "sweep"
 OWN = ("name", "iterations", "gpus_per_run", "sweep", "grid.axes", "grid.largest")  # not settings of the runs
-SIZES = ("sampling.num_initial", "sampling.num_corrections", "eval.num_samples", "eval.rounds")
-# M_0's samples do not depend on these: runs that differ in them alone share a pool.
-AFTER_M0 = re.compile(r"(strategy|reward|filter|training|peft|compat|eval\.initialization)\b.*")
 # hydra/launcher: what Hydra presets otherwise is an hour, after which a run is not begun again
 LAUNCHERS = {
     "submitit_local": {"hydra.launcher.timeout_min": 10080},  # a week
@@ -66,7 +64,7 @@ def main(argv: list[str]) -> int:
     except PipelineError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    largest = [f"'{size}={max(flatten(config)[size] for config in composed_runs)}'" for size in SIZES]
+    largest = [f"'{size}={max(flatten(config)[size] for config in composed_runs)}'" for size in SAMPLE_SIZES]
     given = values(argv)
     of_launcher = LAUNCHERS.get(given.get("hydra/launcher"), {})
     presets = [f"{key}={value}" for key, value in of_launcher.items() if key not in given]
@@ -126,7 +124,8 @@ def run_cell(config: DictConfig) -> None:
     """One run: its pool first, by whichever job needs it first, then `make iterate`. Writes down how it went."""
     overrides = of_run(HydraConfig.get().overrides.task)
     name = run_name(config.name, config.grid.axes, overrides)
-    shared = [o for o in overrides for key in values([o]) if key not in SIZES and not AFTER_M0.fullmatch(key)]
+    of_its_own = (*SAMPLE_SIZES, *AFTER_BASE_MODEL)
+    shared = [o for o in overrides for key in values([o]) if not is_among(key, of_its_own)]
     pool = run_name(f"{config.name}.pool", config.grid.axes, shared)
     folder = sweep_folder(config.name)
     make_folder(folder / "runs")

@@ -15,6 +15,7 @@ import pyarrow as pa
 from analysis.report.record import IterationRecord, RunRecord, read_record
 from analysis.report.results import Results, compute_results
 from analysis.statistics import Estimate
+from conf.strategy import fine_tunes_from
 from store.checkpoints import CARD
 from store.errors import stage_main
 from store.publish import publish
@@ -161,7 +162,7 @@ def model_card(record: RunRecord, results: Results, iteration: IterationRecord) 
         ],
     )
     before = record.iterations[number - 1]
-    trained_from = 0 if settings["strategy"]["fine_tuning"] == "fixed" else number - 1
+    trained_from = fine_tunes_from(settings["strategy"]["fine_tuning"], number)
     folder = f"runs/{record.name}/iter_{number:02d}/checkpoint"
     facts = common(record, iteration) | {
         "title": title,

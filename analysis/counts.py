@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from store.errors import BadInput
+from store.schemas import TRANSITIONS
 
-TRANSITIONS = ("i->c", "c->i", "c->c", "i->i")  # incorrect or correct, before and after the correction
 NUM_IDS_NAMED = 5  # in an error message
 
 

@@ -10,10 +10,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from analysis.counts import COLUMNS_OF_FIGURES, TRANSITIONS, QuestionCounts
+from analysis.counts import COLUMNS_OF_FIGURES, QuestionCounts
 from analysis.start_estimate import Pool
 from store.errors import BadInput
 from store.run import Iteration
+from store.schemas import TRANSITIONS
 from store.shards import corrupt, read_bytes, required_manifest, verify_shard
 
 BATCH_ROWS = 2**15

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from conf.stored import require_seal, samples_run
+from conf.strategy import fine_tunes_from
 from store.checkpoints import RECORD, locate, verify_folder
 from store.errors import ConfigError, CorruptArtifact, PipelineError, stage_main
 from store.fingerprint import digest, digest_bytes
-from store.run import Iteration, Run, stage_arguments
+from store.run import PLAN, Iteration, Run, stage_arguments
 from store.shards import WAY_OUT, Manifest, corrupt, read_bytes, read_manifest, read_object, verify_shard
 from store.stage import lineage
 
-PLAN = "_plan.json"
 PARTS = ("checkpoint", "initial_answers", "corrections", "trajectories", "rounds", "sft", "metrics.json")
 DAMAGED = "damaged"  # the digest of a part that has a fault: what was made from it is not blamed for that
 
@@ -126,7 +126,7 @@ class Walk:
         self.num_files += len(record.files)
         self.num_bytes += sum(file["bytes"] for file in record.files.values())
         if number:
-            base = 0 if record.settings.get("fine_tuning") == "fixed" else number - 1
+            base = fine_tunes_from(record.settings.get("fine_tuning", ""), number)
             made_from = {"sft": self.source.iteration(number - 1).sft, "checkpoint": self.model_path(base)}
             self.compare(self.source.iteration(number).checkpoint / RECORD, record.parents, made_from)
         return record.digest

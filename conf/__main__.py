@@ -17,10 +17,11 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from conf.schema import EXECUTION, Config, execution_file, known_keys, load, nearest, validate
+from conf.identity import EXECUTION, SCORING, without
+from conf.schema import Config, execution_file, known_keys, load, nearest, validate
 from conf.stored import read_settings, require_seal, sealed
 from store.errors import ConfigError, stage_main
-from store.fingerprint import flatten, refuse_difference
+from store.fingerprint import refuse_difference
 from store.publish import publish
 from store.run import Run, locked
 from store.stage import ANOTHER_RUN
@@ -33,9 +34,6 @@ OVERRIDE = re.compile(r"[+~]{0,2}(?!hydra\b)[A-Za-z_][\w./@-]*(=.*)?", re.DOTALL
 CREDENTIALS = re.compile(
     r"(?i)://[^/\s]*:[^/\s]*@|(^|[._+])(\w+_)?(token|secret|password|api_?key)=.|\b(hf_|sk-)\w{16}"
 )
-# What a run that scores another's samples decides for itself.
-SCORING = ("run", "samples_of", "reward.", "filter.", "compat.", "strategy.name", "strategy.filter",
-           "strategy.trains_on")  # fmt: skip
 RESOLVER = re.compile(r"\$\{[^}]*:")  # ${oc.env:NAME}; ${another.setting} stays possible
 
 
@@ -117,13 +115,10 @@ def refuse_other_samples(config: Config) -> None:
     """A run that scores another's samples has them as they were drawn: FingerprintMismatch where it says otherwise."""
     source = Run(config.samples_of)
 
-    def drawn(settings: Config) -> dict[str, Any]:
-        values = flatten(settings.model_dump(mode="json"))
-        return {key: value for key, value in values.items() if not key.startswith((*EXECUTION, *SCORING))}
-
     free = "reward, filter, compat and strategy.filter"
     advice = f"A run with samples_of={source.name} may differ from it in {free}, in nothing that decides samples."
-    refuse_difference(str(source.dir), drawn(load(source)), drawn(config), advice)
+    theirs, ours = (without(each.model_dump(mode="json"), (*EXECUTION, *SCORING)) for each in (load(source), config))
+    refuse_difference(str(source.dir), theirs, ours, advice)
 
 
 def stored_overrides(run: Run) -> list[str]:

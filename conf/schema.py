@@ -11,21 +11,12 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from conf.identity import EXECUTION
 from conf.question_files import check_origins, check_splits
 from conf.stored import read_settings, require_seal
 from store.errors import ConfigError
 from store.fingerprint import flatten
 from store.run import RUN_NAME, Run
-
-# Settings that change how fast a run goes and never what it computes: free to differ between restarts.
-EXECUTION = (
-    "launcher",
-    "engine.throughput",
-    "training.throughput",
-    "training.on_empty",  # gates: they stop a run or let it pass
-    "training.stop_check",
-    "training.max_length",
-)
 
 
 class Section(BaseModel):

@@ -16,9 +16,10 @@ from faults.children import run
 from faults.processes import MOST_SECONDS, Place
 from faults.stages import RUN, Bench, Stage, generate, publish_trained, settings, train, tree
 from faults.tally import PROMISED, SILENT, STOPPED, Tally
+from store.run import PLAN
 from tests.conftest import ROOT
 
-IN_ITERATION = ("", "/initial_answers", "/corrections", "/trajectories", "/sft", "/metrics.json", "/_plan.json")
+IN_ITERATION = ("", "/initial_answers", "/corrections", "/trajectories", "/sft", "/metrics.json", f"/{PLAN}")
 PARTS = ("questions", "questions/_MANIFEST.json", "base_model.json", "_execution.yaml", "iter_01/checkpoint",
          *(f"iter_{number:02d}{part}" for number in (0, 1) for part in IN_ITERATION))  # fmt: skip
 

@@ -15,7 +15,7 @@ from faults.stages import RUN, Bench, settings
 from faults.tally import PROMISED, SILENT, STOPPED, Tally
 from store.run import Run
 from store.schemas import QUESTIONS, SPLITS
-from store.shards import iter_shards, read_manifest
+from store.shards import QUARANTINED, iter_shards, read_manifest
 
 GOOD = [{"question": f"which number is number {i}?", "answers": [f"answer {i}"]} for i in range(100)]
 
@@ -147,7 +147,7 @@ def make_questions(bench: Bench, folder: Path, file: str, content: bytes, *overr
 
 
 def quarantined(folder: Path) -> list[dict]:
-    path = Run(RUN, folder / "runs").questions / "_quarantined.jsonl"
+    path = Run(RUN, folder / "runs").questions / QUARANTINED
     return [json.loads(entry) for entry in path.read_text().splitlines()]
 
 

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from conf.__main__ import write
-from conf.schema import EXECUTION, load, validate
+from conf.identity import EXECUTION
+from conf.schema import load, validate
 from faults.stages import RUN, Bench, Stage, Tree, tree
 from faults.tally import PROMISED, SILENT, STOPPED, Tally
 from store.errors import ConfigError

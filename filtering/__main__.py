@@ -12,6 +12,7 @@ import time
 
 from conf.schema import Config, Strategy, load
 from conf.stored import samples_run
+from conf.strategy import samples_per_question
 from filtering.compat import equal_only_filter, whole_text_score
 from filtering.filters import FITTING, Options
 from filtering.final_answer import after_marker
@@ -24,6 +25,7 @@ from filtering.stage import filter_iteration, is_complete
 from store.errors import ConfigError, stage_main
 from store.publish import publish
 from store.run import Run, iteration_number, locked, stage_arguments
+from store.schemas import SPLITS
 
 
 def main(argv: list[str]) -> None:
@@ -31,10 +33,9 @@ def main(argv: list[str]) -> None:
     run, number = Run(arguments["run"]), iteration_number(arguments["iteration"])
     config = load(run, rescored=True)
     settings = settings_of(config)
-    held_out = {"validation": 1, "test": 1}
     label = f"iter_{number:02d} filtering"
     with locked(run):
-        num_corrections = {"train": config.sampling.num_corrections} | held_out
+        num_corrections = {split: samples_per_question(config, split).num_corrections for split in SPLITS}
         source = Source(samples_run(run), number, num_corrections, into=run, rounds=config.eval.rounds)
         if is_complete(source, settings):
             print(f"{label}: complete", flush=True)

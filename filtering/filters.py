@@ -41,7 +41,6 @@ class Reason(IntEnum):
 
 LAST_KEPT = Reason.GOLD
 ROUNDING = 1e-6  # rewards are float32: 0.6 - 0.5 comes out 2e-8 above 0.1, and is no gain beyond a margin of 0.1
-TRANSITIONS = ("i->c", "c->i", "c->c", "i->i")  # SCoRe's: incorrect or correct, before and after the correction
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from filtering.filters import TRANSITIONS, Reason
+from filtering.filters import Reason
 from filtering.flags import FLAGS
 from filtering.trajectories import Verdicts
+from store.schemas import TRANSITIONS
 
 Counts = dict[str, Counter[str]]
 

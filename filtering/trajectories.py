@@ -7,11 +7,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from filtering import flags
-from filtering.filters import LAST_KEPT, TRANSITIONS, Pairs, Reason, compares_pairs, passing, transitions
+from filtering.filters import LAST_KEPT, Pairs, Reason, compares_pairs, passing, transitions
 from filtering.join import Joined
 from filtering.samples import Samples, Scores, taken
 from filtering.settings import Scoring, Settings
 from store.fingerprint import sample_seed
+from store.schemas import TRANSITIONS
 from store.schemas import trajectories as trajectories_schema
 
 # How much of (question, initial answer, correction) names the text that is trained.

@@ -7,17 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from conf.schema import Config
+from conf.strategy import answers_from, corrects_with, samples_per_question
 from generation.engines import VERSIONED
 from generation.prompts import check_prompt
 from store.checkpoints import locate
 from store.fingerprint import digest, refuse_difference
 from store.publish import publish
-from store.run import Iteration, Run
+from store.run import PLAN, Iteration, Run
 from store.schemas import SPLITS
 from store.shards import corrupt, read_manifest, read_object, required_manifest, shard_name
 from store.stage import ANOTHER_RUN, is_whole, lineage, set_aside
-
-PLAN = "_plan.json"
 
 
 @dataclass(frozen=True)
@@ -63,11 +62,10 @@ def make_plan(run: Run, config: Config, iteration: int) -> Plan:
     """The plan of M_n's generation. Fixed initial answers keep iter_00's shards, so that pairs stay row by row."""
     check_prompt(config.prompt)
     questions = required_manifest(run.questions, f"python -m data run={run.name}")
-    _, checkpoint = locate(run, iteration)
+    _, checkpoint = locate(run, corrects_with(iteration))
     parents = {"questions": questions.digest, "checkpoint": checkpoint.digest}
-    reused: tuple[str, ...] = ()
-    if config.strategy.initialization == "fixed" and iteration > 0:
-        reused = SPLITS if config.eval.initialization == "strategy" else ("train",)
+    reused = tuple(split for split in SPLITS if answers_from(config, iteration, split) != iteration)
+    if reused:
         first = required_manifest(run.iteration(0).initial_answers, f"make iterate N=0 RUN={run.name}")
         parents["initial_answers"] = first.digest
     rows = {
@@ -84,15 +82,11 @@ def make_plan(run: Run, config: Config, iteration: int) -> Plan:
 
 
 def split_shards(split: str, num_questions: int, config: Config) -> list[Shard]:
-    """A split cut into shards of launcher.shard_questions. Held-out answers have one correction, eval.rounds times."""
+    """Cut a split into shards of launcher.shard_questions."""
     size = config.launcher.shard_questions
     starts = range(0, num_questions, size)
-    if split == "train":
-        samples = (config.sampling.num_initial, config.sampling.num_corrections, 1)
-    else:
-        samples = (config.eval.num_samples, 1, config.eval.rounds)
     return [
-        Shard(split, index, len(starts), start, min(start + size, num_questions), *samples)
+        Shard(split, index, len(starts), start, min(start + size, num_questions), *samples_per_question(config, split))
         for index, start in enumerate(starts)
     ]
 

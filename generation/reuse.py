@@ -13,23 +13,17 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from conf.identity import SAMPLE_SIZES, without
 from generation.context import ShardContext, schema_of
-from generation.plan import PLAN, Plan, Shard, is_complete, read_plan
+from generation.plan import Plan, Shard, is_complete, read_plan
 from store.errors import ConfigError
-from store.fingerprint import flatten, refuse_difference
+from store.fingerprint import refuse_difference
 from store.publish import publish
-from store.run import Run
+from store.run import PLAN, Run
 from store.shards import corrupt, read_shard, required_manifest
 
 # What the first samples of a question do not depend on.
-SIZES = {
-    "sampling.num_initial",
-    "sampling.num_corrections",
-    "eval.num_samples",
-    "eval.rounds",
-    "eval.initialization",
-    "initialization",
-}
+SIZES = (*SAMPLE_SIZES, "eval.initialization", "initialization")
 
 
 def copy_samples(run: Run, plan: Plan, pool: Run) -> int:
@@ -100,5 +94,4 @@ def within(refused: list[dict[str, Any]], shard: Shard, rows: int) -> list[dict[
 
 def identity(plan: Plan) -> Mapping[str, Any]:
     """What two plans must have in common for their first samples to be the same."""
-    settings = {key: value for key, value in flatten(plan.settings).items() if key not in SIZES}
-    return settings | {f"digest of {name}": value for name, value in plan.parents.items()}
+    return without(plan.settings, SIZES) | {f"digest of {name}": value for name, value in plan.parents.items()}

@@ -9,6 +9,8 @@ import pyarrow as pa
 VERSION = 1
 
 SPLITS = ("train", "validation", "test")
+# SCoRe's: incorrect or correct, before and after the correction.
+TRANSITIONS = ("i->c", "c->i", "c->c", "i->i")
 
 MESSAGES = pa.list_(pa.struct([pa.field("role", pa.string(), False), pa.field("content", pa.string(), False)]))
 TOKENS = pa.list_(pa.field("element", pa.int32(), False))

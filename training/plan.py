@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from conf.schema import Config
+from conf.strategy import fine_tunes_from
 from store.checkpoints import RECORD, Checkpoint, locate, read_record
 from store.errors import ConfigError
 from store.fingerprint import refuse_difference
@@ -45,7 +46,7 @@ def make_plan(run: Run, config: Config, iteration: int) -> Plan:
             f"iteration=0 was given, but nothing trains M_0: `python -m training.base_model run={run.name}` brings it, "
             "iteration=1 is the first to be trained"
         )
-    base_folder, base = locate(run, 0 if config.strategy.fine_tuning == "fixed" else iteration - 1)
+    base_folder, base = locate(run, fine_tunes_from(config.strategy.fine_tuning, iteration))
     sft_folder = run.iteration(iteration - 1).sft
     make_rows = f"python -m filtering run={run.name} iteration={iteration - 1}"
     sft = required_manifest(sft_folder, make_rows)

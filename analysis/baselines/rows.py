@@ -13,7 +13,7 @@ from analysis.baselines.budget import (
     training_tokens,
 )
 from analysis.comparisons import compare
-from analysis.counts import TRANSITIONS, QuestionCounts
+from analysis.counts import QuestionCounts
 from analysis.report.baselines import Baseline
 from analysis.report.record import finished_iterations
 from analysis.selection import best
@@ -22,6 +22,7 @@ from analysis.trajectories import question_counts
 from conf.schema import load
 from store.checkpoints import locate
 from store.run import Iteration, Run
+from store.schemas import TRANSITIONS
 
 EQUAL = 0.05  # budgets that differ by more are said to
 MIN_VOTES = 3  # of two answers the first decides

@@ -6,10 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from analysis.counts import TRANSITIONS, QuestionCounts
+from analysis.counts import QuestionCounts
 from analysis.inspection.selection import read_tables
 from store.fingerprint import SEED_BITS, sample_seed
 from store.run import Iteration
+from store.schemas import TRANSITIONS
 
 RIGHT = {"initial": ("c->i", "c->c"), "correction": ("i->c", "c->c")}
 

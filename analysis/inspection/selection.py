@@ -8,10 +8,9 @@ import pyarrow.compute as pc
 
 from store.errors import ConfigError
 from store.run import Iteration, Run, iteration_number
-from store.schemas import SPLITS, trajectories
+from store.schemas import SPLITS, TRANSITIONS, trajectories
 from store.shards import MANIFEST, iter_shards, required_manifest
 
-TRANSITIONS = ("i->c", "c->i", "c->c", "i->i")
 SEARCHED = ("question", "initial_answer", "correction")
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from analysis.inspection.selection import TRANSITIONS
 from analysis.report.visible import visible
+from store.schemas import TRANSITIONS
 
 WORDS = {"i": "wrong", "c": "right"}
 COUNTS = "{:<11}{:<6}{:>10}{:>16}{:>16}{:>16}{:>16}{:>10}"

@@ -19,11 +19,10 @@ from store.errors import ConfigError
 from store.fingerprint import digest_file
 from store.run import MAX_ITERATION, Iteration, Run
 from store.schemas import SPLITS
-from store.shards import Manifest, corrupt, read_bytes, read_manifest, required_manifest
+from store.shards import QUARANTINED, Manifest, corrupt, read_bytes, read_manifest, required_manifest
 
 SAMPLED = ("initial_answers", "corrections")  # with samples_of, of the other run
 STAGES = (*SAMPLED, "trajectories", "sft")
-QUARANTINED = "_quarantined.jsonl"
 
 
 @dataclass(frozen=True)

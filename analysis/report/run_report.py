@@ -1,6 +1,6 @@
 """The report of one run: its sections, its plots and its trajectories."""
 
-from analysis.counts import TRANSITIONS
+
 from analysis.report import plots, provenance, sections
 from analysis.report.baselines import read_baselines
 from analysis.report.drawing import plot_files
@@ -12,7 +12,7 @@ from analysis.report.results import compute_results
 from analysis.report.viewer import coverage, embed
 from analysis.report.warnings import warnings
 from store.run import Run
-from store.schemas import SPLITS
+from store.schemas import SPLITS, TRANSITIONS
 
 VIEWS = [Part("report", "Report", "report.html"), Part("trajectories", "Trajectories", "trajectories.html")]
 SECTIONS = [

@@ -3,12 +3,11 @@
 from collections import Counter
 from typing import Any
 
-from analysis.counts import TRANSITIONS
 from analysis.report.pairs import Pairs
 from analysis.report.record import RunRecord
 from analysis.statistics import estimate_figures
 from analysis.taxonomy import CATEGORIES
-from store.schemas import SPLITS
+from store.schemas import SPLITS, TRANSITIONS
 
 RATES = (
     "copy_rate",

@@ -8,10 +8,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from analysis.counts import TRANSITIONS
 from analysis.report.record import RunRecord
 from analysis.taxonomy import CATEGORIES
-from store.schemas import SPLITS
+from store.schemas import SPLITS, TRANSITIONS
 
 SIDES = ("initial", "correction")
 

@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from analysis.counts import TRANSITIONS, QuestionCounts
+from analysis.counts import QuestionCounts
 from analysis.summary import describe
+from store.schemas import TRANSITIONS
 
 
 def counts_of(num_right: int, flagged: int) -> QuestionCounts:

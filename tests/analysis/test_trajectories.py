@@ -10,12 +10,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from analysis.counts import TRANSITIONS
 from analysis.start_estimate import start_estimates
 from analysis.trajectories import question_counts, sample_pool
 from store.errors import BadInput, CorruptArtifact
 from store.run import Iteration, Run
-from store.schemas import trajectories
+from store.schemas import TRANSITIONS, trajectories
 from store.shards import Manifest, describe_shard, encode_shard, shard_name, verify_shard
 
 REWARDS = ["in_accuracy", "token_f1"]

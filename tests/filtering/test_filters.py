@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filtering.filters import FILTERS, FITTING, LAST_KEPT, TRANSITIONS, Options, Pairs, Reason, select, transitions
+from filtering.filters import FILTERS, FITTING, LAST_KEPT, Options, Pairs, Reason, select, transitions
+from store.schemas import TRANSITIONS
 
 I, C = 0.0, 1.0  # noqa: E741  incorrect, correct
 

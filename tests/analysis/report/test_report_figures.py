@@ -6,8 +6,8 @@ from html.parser import HTMLParser
 import duckdb
 import pytest
 
-from analysis.counts import TRANSITIONS
 from analysis.taxonomy import CATEGORIES, classify
+from store.schemas import TRANSITIONS
 
 SHARES = {  # as DuckDB sees them; shares of what the second condition selects
     "t1": ("transition IN ('c->i', 'c->c')", "true"),
