@@ -136,8 +136,8 @@ status: setup  ## the runs there are; with RUN= the stages of one, their rows an
 verify: setup  ## hash a run again and walk its lineage
 	$(PYTHON) -m analysis.verify run=$(RUN)
 
-.PHONY: publish
-publish: setup  ## copy what RUN has finished to TO=, a URL of fsspec: s3://bucket/folder, hf://datasets/me/demo, file:///mnt
+.PHONY: upload
+upload: setup  ## copy what RUN has finished to TO=, a URL of fsspec: s3://bucket/folder, hf://datasets/me/demo, file:///mnt
 	$(PYTHON) -m analysis.upload run=$(RUN) to=$(TO)
 
 ##@ Development
@@ -177,7 +177,7 @@ help:  ## this list
 	'  N_INIT=      initial answers per question       N_CORR=      corrections per initial answer' \
 	'  MODEL=       a preset of conf/model             DATA=        a preset of conf/data' \
 	'  LIKE=        a run whose settings the new run begins with   FROM= the run that is scored anew' \
-	'  ACCELERATE=  ddp or fsdp2: training on PROCESSES= GPUs           TO=   where make publish copies a run to' \
+	'  ACCELERATE=  ddp or fsdp2: training on PROCESSES= GPUs           TO=   where make upload copies a run to' \
 	'  ARGS=        any further settings, e.g. ARGS="sampling.temperature=0.6 data.train=500"' \
 	'  ACCELERATOR= cpu or cuda, instead of what nvidia-smi says' \
 	'' 'Example: make iterate N=3 RUN=webq STRATEGY=ENF DATA=web_questions N_INIT=5'

@@ -5,7 +5,7 @@
 Reads runs/demo/iter_*/trajectories/, and iter_*/rounds/ where there are any; writes nothing.
 """
 
-from analysis import rounds
+from analysis.stats import rounds
 from analysis.summary import describe
 from analysis.trajectories import question_counts
 from store.errors import ConfigError, stage_main

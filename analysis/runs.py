@@ -9,42 +9,16 @@ Reads their trajectories, and runs/_sweeps/grid/runs/*.json; writes nothing.
 import json
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from analysis.comparisons import Comparison, adjust, compare
-from analysis.counts import QuestionCounts
-from analysis.report.record import finished_iterations
-from analysis.seeds import compare_over_seeds, estimate_over_seeds
-from analysis.selection import best
+from analysis.run_rows import RunRow, read_row
 from analysis.start import describe as describe_start
-from analysis.start import interval
-from analysis.statistics import Estimate, estimate_figures
-from analysis.trajectories import question_counts
-from conf.stored import read_settings
+from analysis.stats.comparisons import Comparison, adjust, compare
+from analysis.stats.seeds import compare_over_seeds, estimate_over_seeds
 from store.errors import ConfigError, stage_main
-from store.fingerprint import digest
 from store.run import RUNS, Run, stage_arguments
-from store.shards import read_bytes, required_manifest
+from store.shards import read_bytes
 
-OWN = ("run", "seed", "overrides", "digest")  # of a configuration: what two seeds of one run differ in
 HEADER = "{:<{width}}{:>6}{:>8}{:>6}   {:<22}{:<22}{}"
-
-
-@dataclass(frozen=True)
-class Row:
-    """A finished run: its training rows over all iterations, M_0 and M_N on test, and its validation-best iteration.
-    same_but_seed: equal for runs that differ in their seed alone."""
-
-    run: str
-    num_kept: int
-    base: QuestionCounts
-    last: QuestionCounts
-    best: int
-    same_but_seed: str
-
-    @property
-    def figures(self) -> dict[str, Estimate]:
-        return estimate_figures(self.last, ("t1", "t2"))
 
 
 def main(argv: list[str]) -> None:
@@ -68,47 +42,50 @@ def finished(sweep: str) -> list[dict]:
     return results
 
 
-def read_row(run: Run) -> Row:
-    iterations = finished_iterations(run)
-    if not iterations:
-        raise ConfigError(f"{run.dir} has no scored iteration: run `make iterate RUN={run.name}` first")
-    test = [question_counts(iterations[place], "test") for place in (0, -1)]
-    held_out = {iteration.number: question_counts(iteration, "validation") for iteration in iterations}
-    validation = {number: estimate_figures(counts, ["t2"])["t2"].value for number, counts in held_out.items()}
-    kept = sum(required_manifest(iteration.sft, "make iterate").written for iteration in iterations[:-1])
-    settings = {key: value for key, value in read_settings(run.config).items() if key not in OWN}
-    return Row(run.name, kept, *test, best(validation), digest(settings))
-
-
-def table(rows: Sequence[Row]) -> list[str]:
-    """One line per run, then one per group of seeds; p-values are adjusted (Holm) for the number of lines."""
+def table(rows: Sequence[RunRow]) -> list[str]:
+    """Return one line per run, then one per group of seeds; p-values are adjusted (Holm) for the number of lines."""
     width = max(len(row.run) for row in rows) + 2
     titles = ("run", "rows", "copies", "best", "t1 (95 % interval)", "t2 (95 % interval)")
     lines = [HEADER.format(*titles, "t2 of M_N against M_0; against its own t1; t1 against M_0's", width=width)]
-    groups: dict[str, list[Row]] = defaultdict(list)
-    for row in rows:
-        groups[row.same_but_seed].append(row)
-    against_base = [compare(row.base, row.last) for row in rows]
-    within = [compare(row.last, row.last, "t1", "t2") for row in rows]
-    initial = [compare(row.base, row.last, "t1", "t1") for row in rows]
+    bases, lasts = [row.test[0] for row in rows], [row.test[row.last] for row in rows]
+    against_base = list(map(compare, bases, lasts))
+    within = [compare(last, last, "t1", "t2") for last in lasts]
+    initial = [compare(base, last, "t1", "t1") for base, last in zip(bases, lasts, strict=True)]
     for row, words in zip(rows, adjusted_words(against_base, within, initial), strict=True):
-        copies = 100 * estimate_figures(row.last, ["copy_rate"])["copy_rate"].value
-        t1, t2 = (interval(row.figures[name], 100) for name in ("t1", "t2"))
-        at_best = f"M_{row.best}"
-        lines.append(HEADER.format(row.run, row.num_kept, f"{copies:.0f}%", at_best, t1, t2, words, width=width))
-    seeds = {members[0].run: members for members in groups.values() if len(members) > 1}
-    if seeds:
-        lines.append(f"\nmeans over seeds, intervals over questions and seeds{' (three seeds or more are better)'}")
-        bases, lasts = [[m.base for m in s] for s in seeds.values()], [[m.last for m in s] for s in seeds.values()]
-        over_base = [compare_over_seeds(base, last) for base, last in zip(bases, lasts, strict=True)]
-        over_t1 = [compare_over_seeds(last, last, "t1", "t2") for last in lasts]
-        over_initial = [compare_over_seeds(base, last, "t1", "t1") for base, last in zip(bases, lasts, strict=True)]
-        worded = adjusted_words(over_base, over_t1, over_initial)
-        for (name, members), last, words in zip(seeds.items(), lasts, worded, strict=True):
-            t1, t2 = (interval(estimate_over_seeds(last, figure), 100) for figure in ("t1", "t2"))
-            kept = sum(member.num_kept for member in members)
-            lines.append(HEADER.format(f"{name} x {len(members)}", kept, "", "", t1, t2, words, width=width))
+        copies = f"{100 * row.figure('copy_rate', row.last).value:.0f}%"
+        t1, t2 = (row.figure(name, row.last).with_interval() for name in ("t1", "t2"))
+        lines.append(HEADER.format(row.run, num_trained(row), copies, f"M_{row.best}", t1, t2, words, width=width))
+    groups = [group for group in by_experiment(rows) if len(group) > 1]
+    return lines + (seed_lines(groups, width) if groups else [])
+
+
+def seed_lines(groups: Sequence[Sequence[RunRow]], width: int) -> list[str]:
+    """Return the means over seeds, one line per group of runs."""
+    lines = ["\nmeans over seeds, intervals over questions and seeds (three seeds or more are better)"]
+    bases = [[row.test[0] for row in group] for group in groups]
+    lasts = [[row.test[row.last] for row in group] for group in groups]
+    against_base = list(map(compare_over_seeds, bases, lasts))
+    within = [compare_over_seeds(last, last, "t1", "t2") for last in lasts]
+    initial = [compare_over_seeds(base, last, "t1", "t1") for base, last in zip(bases, lasts, strict=True)]
+    worded = adjusted_words(against_base, within, initial)
+    for group, last, words in zip(groups, lasts, worded, strict=True):
+        t1, t2 = (estimate_over_seeds(last, figure).with_interval() for figure in ("t1", "t2"))
+        name, kept = f"{group[0].run} x {len(group)}", sum(map(num_trained, group))
+        lines.append(HEADER.format(name, kept, "", "", t1, t2, words, width=width))
     return lines
+
+
+def num_trained(row: RunRow) -> int:
+    """Count the rows that M_1 .. M_N were trained on; those that iteration N kept are for a model yet to come."""
+    return sum(kept for number, kept in row.num_kept.items() if number < row.last)
+
+
+def by_experiment(rows: Sequence[RunRow]) -> list[list[RunRow]]:
+    """Group runs that differ in their seed alone, in the order of their first."""
+    groups: dict[str, list[RunRow]] = defaultdict(list)
+    for row in rows:
+        groups[row.experiment].append(row)
+    return list(groups.values())
 
 
 def adjusted_words(*columns: Sequence[Comparison]) -> list[str]:

@@ -6,9 +6,8 @@ For every N_init x N_corr up to the run's own: P(at least one improving pair), r
 worker.
 """
 
-from analysis.report.record import read_costs
-from analysis.start_estimate import StartEstimate, start_estimates
-from analysis.statistics import Estimate
+from analysis.record import read_costs
+from analysis.stats.start_estimate import StartEstimate, start_estimates
 from analysis.trajectories import sample_pool
 from conf.schema import load
 from store.errors import ConfigError, stage_main
@@ -49,14 +48,11 @@ def is_shown(size: int, sizes: range) -> bool:
 
 def row(estimate: StartEstimate) -> str:
     shares, rows = (estimate.question, estimate.run), (estimate.improving_rows, estimate.kept_right_rows)
-    texts = [f"{interval(share, 100):<26}" for share in shares] + [f"{interval(count, 1):<20}" for count in rows]
+    texts = [f"{share.with_interval():<26}" for share in shares]
+    texts += [f"{count.with_interval(scale=1):<20}" for count in rows]
     minutes = f"{estimate.seconds / 60:>16.1f}" if estimate.seconds == estimate.seconds else f"{'-':>16}"
     tokens = f"{estimate.generated_tokens:>12,.0f}"
     return f"{estimate.num_init:>6}{estimate.num_corr:>7}   {''.join(texts)}{tokens}{minutes}"
-
-
-def interval(estimate: Estimate, scale: float) -> str:
-    return f"{scale * estimate.value:.1f} ({scale * estimate.low:.1f} to {scale * estimate.high:.1f})"
 
 
 def seconds_per_token(iteration: Iteration) -> float:

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 
-from analysis.comparisons import compare
-from analysis.counts import QuestionCounts
-from analysis.selection import headline
-from analysis.statistics import Estimate, estimate_figures
+from analysis.stats.comparisons import compare
+from analysis.stats.counts import QuestionCounts
+from analysis.stats.intervals import Estimate, estimate_figures
+from analysis.stats.selection import headline
 
 FIGURES = ("t1", "t2", "i->c", "c->i", "copy_rate")
 HEADER = "{:<11}{:>4}   {:<22}{:<22}{:>7}{:>7}{:>8}".format(
@@ -39,11 +39,7 @@ def unseen(counts: Mapping[str, Mapping[int, QuestionCounts]]) -> list[str]:
 def row(split: str, number: int, figures: Mapping[str, Estimate]) -> str:
     t1, t2, *rates = (figures[name] for name in FIGURES)
     shares = f"{100 * rates[0].value:>6.1f}%{100 * rates[1].value:>6.1f}%{100 * rates[2].value:>7.1f}%"
-    return f"{split:<11}{number:>4}   {with_interval(t1):<22}{with_interval(t2):<22}{shares}"
-
-
-def with_interval(estimate: Estimate) -> str:
-    return f"{100 * estimate.value:.1f} ({100 * estimate.low:.1f} to {100 * estimate.high:.1f})"
+    return f"{split:<11}{number:>4}   {t1.with_interval():<22}{t2.with_interval():<22}{shares}"
 
 
 def claims(counts: Mapping[str, Mapping[int, QuestionCounts]]) -> list[str]:

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from analysis.counts import COLUMNS_OF_FIGURES, QuestionCounts
-from analysis.start_estimate import Pool
+from analysis.stats.counts import COLUMNS_OF_FIGURES, QuestionCounts
+from analysis.stats.start_estimate import Pool
 from store.errors import BadInput
 from store.run import Iteration
 from store.schemas import TRANSITIONS

@@ -58,3 +58,27 @@ def test_a_file_imports_only_what_its_room_may(room, path):
 def test_every_room_is_looked_at():
     assert {room for room, _ in FILES} == set(ROOMS)
     assert len(FILES) > 50
+
+
+def modules(path: Path) -> set[str]:
+    """The dotted names a file imports, anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def test_text_commands_import_nothing_of_the_report():
+    others = [path for _, path in FILES if path.is_relative_to(ROOT / "analysis") and "report" not in path.parts]
+    assert len(others) > 20
+    of_report = ("analysis.report", "jinja2", "markupsafe", "matplotlib")
+    assert not {(path.name, name) for path in others for name in modules(path) if name.startswith(of_report)}
+
+
+def test_statistics_are_of_numbers_and_questions_alone():
+    found = {name for path in (ROOT / "analysis" / "stats").glob("*.py") for name in modules(path)}
+    ours = {name for name in found if name.split(".")[0] in ROOMS}
+    assert all(name.startswith(("analysis.stats", "store.")) for name in ours), ours

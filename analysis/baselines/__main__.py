@@ -9,7 +9,7 @@ made them.
 
 from analysis.baselines.budget import settings_of
 from analysis.baselines.rows import rows
-from analysis.report.baselines import BASELINES, Baseline, to_json
+from analysis.baselines.table import BASELINES, Baseline, to_json
 from conf.schema import load
 from store.errors import ConfigError, stage_main
 from store.publish import publish
@@ -44,10 +44,9 @@ def describe(run: str, table: list[Baseline]) -> str:
 def line(row: Baseline) -> str:
     if row.accuracy is None:
         return COLUMNS.format(row.name, "-", "-", "-", "-", row.words)
-    value, low, high, _ = row.accuracy
     return COLUMNS.format(
         row.name,
-        f"{100 * value:.1f} ({100 * low:.1f} to {100 * high:.1f})",
+        row.accuracy.with_interval(),
         f"{row.inference_tokens:,.1f}",
         f"{row.training_tokens:,}",
         "" if row.budget is None else f"{row.budget:.2f}",

@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from analysis.report.record import finished_iterations, read_metrics
+from analysis.record import finished_iterations, read_metrics
 from store.errors import ConfigError
 from store.run import Iteration, Run
 from store.shards import required_manifest

@@ -12,12 +12,12 @@ from analysis.baselines.budget import (
     trained_iterations,
     training_tokens,
 )
-from analysis.comparisons import compare
-from analysis.counts import QuestionCounts
-from analysis.report.baselines import Baseline
-from analysis.report.record import finished_iterations
-from analysis.selection import best
-from analysis.statistics import estimate_figures
+from analysis.baselines.table import Baseline
+from analysis.record import finished_iterations
+from analysis.stats.comparisons import compare
+from analysis.stats.counts import QuestionCounts
+from analysis.stats.intervals import estimate_figures
+from analysis.stats.selection import best
 from analysis.trajectories import question_counts
 from conf.schema import load
 from store.checkpoints import locate

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from analysis.counts import QuestionCounts
 from analysis.inspection.selection import read_tables
+from analysis.stats.counts import QuestionCounts
 from store.fingerprint import SEED_BITS, sample_seed
 from store.run import Iteration
 from store.schemas import TRANSITIONS

@@ -12,7 +12,7 @@ from typing import BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from analysis.report.visible import visible
+from analysis.screen import escape_control_characters
 
 FORMULA = ("=", "+", "-", "@", "\t", "＝", "＋", "－", "＠")  # as the first character, half and full width
 
@@ -44,7 +44,7 @@ def cell(value: object) -> object:
         value = json.dumps(value, ensure_ascii=False)
     if not isinstance(value, str):
         return value
-    text = visible(value)
+    text = escape_control_characters(value)
     return f"'{text}" if text.startswith(FORMULA) else text
 
 

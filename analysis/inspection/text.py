@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from analysis.report.visible import visible
+from analysis.screen import escape_control_characters
 from store.schemas import TRANSITIONS
 
 WORDS = {"i": "wrong", "c": "right"}
@@ -71,14 +71,14 @@ def describe(name: str, found: Found, style: Style) -> Iterator[str]:
 def describe_pair(row: dict[str, Any], style: Style) -> Iterator[str]:
     before, _, after = row["transition"].partition("->")
     kept = f"{'kept' if row['kept'] else 'not kept'}: {row['reason']}"
-    place = f"{row['split']}  M_{row['iteration']}  {visible(row['question_id'])}"
+    place = f"{row['split']}  M_{row['iteration']}  {escape_control_characters(row['question_id'])}"
     yield ""
     yield style("faint", "  ".join([place, f"{row['init_index']}.{row['corr_index']}", kept, *row["flags"]]))
-    yield from labelled("question", style("bold", visible(row["question"])))
-    yield from labelled("gold", visible("; ".join(row["answers"])))
+    yield from labelled("question", style("bold", escape_control_characters(row["question"])))
+    yield from labelled("gold", escape_control_characters("; ".join(row["answers"])))
     for label, name, side in (("initial", "initial_answer", before), ("correction", "correction", after)):
         verdict, cut = WORDS[side], " (cut off)" if row[f"{label}_finish_reason"] == "length" else ""
-        yield from labelled(label, f"{style(verdict, f'{verdict}: ')}{visible(row[name])}{cut}")
+        yield from labelled(label, f"{style(verdict, f'{verdict}: ')}{escape_control_characters(row[name])}{cut}")
 
 
 def labelled(label: str, text: str) -> Iterator[str]:

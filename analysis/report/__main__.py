@@ -12,9 +12,9 @@ Every report is one file that opens from disk and asks nothing of a network.
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from analysis.record import finished_iterations, read_record
 from analysis.report.comparison_report import comparison_report
 from analysis.report.overlay import read_overlay
-from analysis.report.record import finished_iterations, read_record
 from analysis.report.run_report import run_report
 from store.errors import ConfigError, stage_main
 from store.publish import publish

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
+from analysis.record import RunRecord
 from analysis.report import plots
 from analysis.report.comparison import against_first, heat_maps, make_cell, over_seeds, start_table
 from analysis.report.drawing import plot_files
 from analysis.report.page import Part, render
-from analysis.report.record import RunRecord
 from store.run import Run
 
 VIEWS = [Part("report", "Comparison", "comparison.html")]

@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from analysis.statistics import Estimate
+from analysis.stats.intervals import Estimate
 
 BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY = "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"
 INK, MUTED, GRID = "#1b1f24", "#5f6871", "#d9dee3"  # the report's style sheet knows these, and darkens the page
@@ -80,7 +80,7 @@ def draw_series(axes: Axes, series: list[Series], line: str = "-", name: str = "
         for x, (n, point) in zip(numbers, points.items(), strict=True):
             axes.vlines(x, 100 * point.low, 100 * point.high, color=colour, linewidth=1.2, alpha=0.75)
             (spot,) = axes.plot([x], [100 * point.value], marker=marker, markersize=9, alpha=0)
-            spot.set_gid(tooltip(label, name.format(n), in_words(point)))
+            spot.set_gid(tooltip(label, name.format(n), point.with_interval(unit=" %")))
     set_iterations(axes, series[0].points)
 
 
@@ -121,10 +121,6 @@ def draw_legend(axes: Axes) -> None:
 
 def set_iterations(axes: Axes, numbers: Iterable[int]) -> None:
     axes.set_xlim(min(numbers) - 0.5, max(numbers) + 0.5)
-
-
-def in_words(estimate: Estimate) -> str:
-    return f"{100 * estimate.value:.1f} % ({100 * estimate.low:.1f} to {100 * estimate.high:.1f})"
 
 
 def tooltip(label: str, point: str, words: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from analysis.report.visible import visible
+from analysis.screen import escape_control_characters
 
 TEMPLATES = Path(__file__).parent / "templates"
 LONGEST = 400  # characters of a text outside the viewer
@@ -29,7 +29,7 @@ def render(title: str, views: list[Part], sections: list[Part], scripts: list[st
         lstrip_blocks=True,
     )  # fmt: skip
     environment.filters |= {
-        "visible": visible,
+        "visible": escape_control_characters,
         "short": lambda text: text if len(text) <= LONGEST else f"{text[:LONGEST]} …",
         "words": lambda name: name.replace("_", " "),
         "transition": transition_words,

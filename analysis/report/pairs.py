@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow as pa
 
 from analysis.inspection.selection import read_tables
-from analysis.report.record import RunRecord
+from analysis.record import RunRecord
 from analysis.report.viewer import Shown
-from analysis.taxonomy import classify
+from analysis.stats.taxonomy import classify
 from store.fingerprint import sample_seed
 from store.run import Run
 from store.schemas import SPLITS

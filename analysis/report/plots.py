@@ -6,6 +6,7 @@ import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
+from analysis.record import RunRecord
 from analysis.report.comparison import Cell
 from analysis.report.drawing import (
     BLUE,
@@ -23,12 +24,10 @@ from analysis.report.drawing import (
     draw_legend,
     draw_series,
     draw_stack,
-    in_words,
     panel,
 )
 from analysis.report.overlay import Overlay
-from analysis.report.record import RunRecord
-from analysis.report.results import Results
+from analysis.results import Results
 
 STAGES = ("training", "generation", "filtering")
 UNITS = {"h": 3600, "min": 60, "s": 1}
@@ -93,7 +92,7 @@ def corrections(split: str, results: Results) -> Figure:
     figure, axes = panel(split.capitalize(), "share of all pairs (%)")
     for name, label, colour, sign in (("i->c", "wrong → right", GREEN, 1), ("c->i", "right → wrong", ORANGE, -1)):
         heights = {n: 100 * sign * figures[name].value for n, figures in points.items()}
-        tips = {n: in_words(figures[name]) for n, figures in points.items()}
+        tips = {n: figures[name].with_interval(unit=" %") for n, figures in points.items()}
         draw_bars(axes, label, colour, heights, tips, [0.0] * len(points))
     net = {n: results.deltas[split][n].difference for n in points}
     draw_series(axes, [Series("t2 − t1", INK, "D", net)], line="none")
@@ -192,7 +191,7 @@ def runs(cells: Sequence[Cell]) -> Figure:
                 axes.hlines(height, 100 * estimate.low, 100 * estimate.high, color=colour, linewidth=1.2, alpha=0.75)
             axes.plot([100 * e.value for e in estimates], heights, linestyle="none", color=colour, marker=marker,
                       markersize=4.5, markeredgewidth=0, label=label)  # fmt: skip
-        axes.set_yticks(range(len(cells)), [cell.run for cell in cells])
+        axes.set_yticks(range(len(cells)), [cell.row.run for cell in cells])
         axes.set_ylim(len(cells) - 0.4, -0.6)
         axes.set_xlim(left=0)
         axes.set_title("Test", pad=20)

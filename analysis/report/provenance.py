@@ -4,7 +4,7 @@ import shlex
 from collections import Counter
 from typing import Any
 
-from analysis.report.record import IterationRecord, RunRecord
+from analysis.record import IterationRecord, RunRecord
 from store.fingerprint import flatten
 
 COLUMNS_OF_COST = {

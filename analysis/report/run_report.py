@@ -1,16 +1,16 @@
 """The report of one run: its sections, its plots and its trajectories."""
 
 
+from analysis.baselines.table import read_baselines
+from analysis.record import RunRecord
 from analysis.report import plots, provenance, sections
-from analysis.report.baselines import read_baselines
 from analysis.report.drawing import plot_files
 from analysis.report.overlay import Overlay
 from analysis.report.page import Part, render
 from analysis.report.pairs import choose_questions, read_pairs
-from analysis.report.record import RunRecord
-from analysis.report.results import compute_results
 from analysis.report.viewer import coverage, embed
 from analysis.report.warnings import warnings
+from analysis.results import compute_results
 from store.run import Run
 from store.schemas import SPLITS, TRANSITIONS
 

@@ -3,10 +3,10 @@
 from collections import Counter
 from typing import Any
 
+from analysis.record import RunRecord
 from analysis.report.pairs import Pairs
-from analysis.report.record import RunRecord
-from analysis.statistics import estimate_figures
-from analysis.taxonomy import CATEGORIES
+from analysis.stats.intervals import estimate_figures
+from analysis.stats.taxonomy import CATEGORIES
 from store.schemas import SPLITS, TRANSITIONS
 
 RATES = (

@@ -8,8 +8,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from analysis.report.record import RunRecord
-from analysis.taxonomy import CATEGORIES
+from analysis.record import RunRecord
+from analysis.stats.taxonomy import CATEGORIES
 from store.schemas import SPLITS, TRANSITIONS
 
 SIDES = ("initial", "correction")

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from analysis.report.record import RunRecord
+from analysis.record import RunRecord
 from store.run import Run
 
 MANY_CUT_OFF = 0.05

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from analysis.counts import COLUMNS_OF_FIGURES, QuestionCounts
+from analysis.stats.counts import COLUMNS_OF_FIGURES, QuestionCounts
 
 INITIAL_CORRECT = (1.0, 3.0)  # parameters of the Beta distributions over questions; their means are the truth
 I_TO_C = (0.4, 7.6)

@@ -6,8 +6,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from analysis.baselines.table import Baseline, read_baselines
 from analysis.baselines.votes import Sample, any_right, decide, first_of, majority
-from analysis.report.baselines import Baseline, read_baselines
 from store.run import Run
 from tests.conftest import Workspace, make_workspace
 

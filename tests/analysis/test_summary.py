@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from analysis.counts import QuestionCounts
+from analysis.stats.counts import QuestionCounts
 from analysis.summary import describe
 from store.schemas import TRANSITIONS
 

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from analysis.start_estimate import start_estimates
+from analysis.stats.start_estimate import start_estimates
 from analysis.trajectories import question_counts, sample_pool
 from store.errors import BadInput, CorruptArtifact
 from store.run import Iteration, Run
@@ -162,7 +162,7 @@ def test_a_shard_that_cannot_be_trusted_is_refused_by_name(published, damage):
 MEASURE = """
 import json, sys, time
 from pathlib import Path
-from analysis.statistics import estimate_figures
+from analysis.stats.intervals import estimate_figures
 from analysis.trajectories import question_counts
 from store.run import Run
 

@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 import duckdb
 import pytest
 
-from analysis.taxonomy import classify
+from analysis.stats.taxonomy import classify
 
 VIEWS = ("#report", "#trajectories")
 FILTERS = [

@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 import duckdb
 import pytest
 
-from analysis.taxonomy import CATEGORIES, classify
+from analysis.stats.taxonomy import CATEGORIES, classify
 from store.schemas import TRANSITIONS
 
 SHARES = {  # as DuckDB sees them; shares of what the second condition selects

@@ -5,9 +5,9 @@ import shutil
 
 import pytest
 
+from analysis.record import finished_iterations, read_record
 from analysis.report.overlay import read_overlay
 from analysis.report.provenance import quarantined
-from analysis.report.record import finished_iterations, read_record
 from analysis.report.run_report import run_report
 from analysis.report.warnings import warnings
 from store.errors import ConfigError, CorruptArtifact

@@ -7,9 +7,9 @@ import re
 
 import pytest
 
+from analysis.record import read_record
 from analysis.report import pairs
 from analysis.report.pairs import choose_questions
-from analysis.report.record import read_record
 from analysis.report.run_report import run_report
 from store.schemas import SPLITS
 

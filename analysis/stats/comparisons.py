@@ -6,8 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import bdtr, ndtri
 
-from analysis.counts import FIGURES, QuestionCounts, refuse_different_questions
-from analysis.statistics import BLOCK, LEVEL, NUM_RESAMPLES, Estimate, divide, estimate_difference
+from analysis.stats.counts import FIGURES, QuestionCounts, refuse_different_questions
+from analysis.stats.intervals import BLOCK, NUM_RESAMPLES, Estimate, divide, estimate_difference
 
 ALPHA = 0.05
 POWER = 0.8
@@ -35,7 +35,6 @@ def compare(
     baseline_figure: str = "t2",
     other_figure: str = "t2",
     num_resamples: int = NUM_RESAMPLES,
-    level: float = LEVEL,
     seed: int = 0,
 ) -> Comparison:
     """A figure of `other` against one of `baseline` on the same questions (BadInput if they differ).
@@ -44,7 +43,7 @@ def compare(
     """
     refuse_different_questions(baseline, other)
     before, after = baseline.ratio(FIGURES[baseline_figure]), other.ratio(FIGURES[other_figure])
-    difference = estimate_difference(before, after, num_resamples, level, seed)
+    difference = estimate_difference(before, after, num_resamples, seed)
     if np.isnan(difference.value):
         return Comparison(difference, float("nan"), float("nan"), "none")
     step = 1 / max(before[:, 1].mean(), after[:, 1].mean())  # what one pair more changes in its question
@@ -113,15 +112,16 @@ def minimum_detectable_effect(
     return float(min(1.0, slope * max(np.sqrt(discordance), slope * step)))
 
 
-def adjust(p_values: Sequence[float], method: str = "holm") -> np.ndarray:
-    """p-values of a grid's comparisons, adjusted together: `holm` (any error at most alpha) or `fdr_bh`
-    (Benjamini and Hochberg: at most alpha of the claims false). NaN, an impossible comparison, is none of them."""
-    from statsmodels.stats.multitest import multipletests  # takes 1 s, and only grids need it
+def adjust(p_values: Sequence[float]) -> np.ndarray:
+    """Adjust the p-values of a grid's comparisons together (Holm 1979: any error in at most alpha of the grids).
 
+    NaN, a comparison that is impossible, stays NaN and is not counted.
+    """
     adjusted = np.array(p_values, dtype=np.float64)
-    possible = ~np.isnan(adjusted)
-    if possible.any():
-        adjusted[possible] = multipletests(adjusted[possible], method=method)[1]
+    possible = np.flatnonzero(~np.isnan(adjusted))
+    ascending = possible[np.argsort(adjusted[possible])]
+    times = np.arange(len(ascending), 0, -1)  # the smallest p-value by their number, the next by one less, ...
+    adjusted[ascending] = np.minimum(1, np.maximum.accumulate(times * adjusted[ascending]))
     return adjusted
 
 

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from analysis.comparisons import Comparison, compare
-from analysis.report.record import RunRecord
-from analysis.selection import headline
-from analysis.statistics import Estimate, estimate_figures
+from analysis.record import RunRecord
+from analysis.stats.comparisons import Comparison, compare
+from analysis.stats.intervals import Estimate, estimate_figures
+from analysis.stats.selection import headline
 
 LABELS = {
     "validation-best": "Best on validation",
@@ -37,7 +37,7 @@ class Results:
 
     @property
     def claims(self) -> list[Claim]:
-        """The iterations that count (analysis.selection), the one to deploy first."""
+        """The iterations that count (analysis.stats.selection), the one to deploy first."""
         t2 = {
             split: {number: of_iteration["t2"].value for number, of_iteration in self.figures[split].items()}
             for split in ("validation", "test")

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from analysis.seeds import compare_over_seeds, estimate_over_seeds
-from analysis.statistics import estimate_figures
+from analysis.stats.intervals import estimate_figures
+from analysis.stats.seeds import compare_over_seeds, estimate_over_seeds
 from store.errors import BadInput
 
 NUM_QUESTIONS = 400
@@ -53,6 +53,7 @@ def test_intervals_over_three_seeds_hold_the_mean_of_all_seeds(make_counts, seed
     assert 0.85 <= coverage(make_counts, num_seeds=3, num_runs=100, seed_spread=seed_spread) <= 1
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("seed_spread", [0.0, 0.03, SEED_SPREAD])
 @pytest.mark.parametrize("num_seeds", [3, 5])
 def test_intervals_over_seeds_hold_the_truth_at_the_stated_rate(make_counts, num_seeds, seed_spread):

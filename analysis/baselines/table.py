@@ -3,7 +3,7 @@
 import json
 from typing import Any, NamedTuple
 
-from analysis.statistics import Estimate
+from analysis.stats.intervals import Estimate
 from store.run import Run
 from store.shards import read_object
 

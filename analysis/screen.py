@@ -7,11 +7,11 @@ as another one. Tab and line feed stay; so do the joiners that some scripts and 
 import re
 
 # C0 and C1 controls, bidirectional marks, overrides and isolates, line separators, invisible operators, BOM, tags.
-ACTING = re.compile(
+CONTROL_CHARACTERS = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\U000e0000-\U000e007f]"
 )
 
 
-def visible(text: str) -> str:
+def escape_control_characters(text: str) -> str:
     """The text with every acting character as `‹U+202E›`."""
-    return ACTING.sub(lambda match: f"‹U+{ord(match[0]):04X}›", text)
+    return CONTROL_CHARACTERS.sub(lambda match: f"‹U+{ord(match[0]):04X}›", text)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from analysis.statistics import LEVEL, NUM_RESAMPLES, Estimate, estimate_ratios
+from analysis.stats.intervals import NUM_RESAMPLES, Estimate, estimate_ratios
 from store.errors import BadInput
 
 
@@ -54,7 +54,6 @@ def start_estimates(
     num_questions: int | None = None,
     seconds_per_token: float = float("nan"),
     num_resamples: int = NUM_RESAMPLES,
-    level: float = LEVEL,
     seed: int = 0,
 ) -> list[StartEstimate]:
     """One StartEstimate for each (N_init, N_corr) of `grid`, with intervals from a bootstrap over the pool's questions.
@@ -70,7 +69,6 @@ def start_estimates(
         np.concatenate([np.nan_to_num(found), per_question / num_corrections.sum(axis=1, keepdims=True)], axis=1),
         np.concatenate([~np.isnan(found), np.ones_like(per_question)], axis=1),
         num_resamples,
-        level,
         seed,
     )
     initial_tokens, correction_tokens = pool.initial_num_tokens.mean(), pool.correction_num_tokens.mean()

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from analysis.counts import FIGURES, QuestionCounts
-from analysis.statistics import Estimate, estimate_ratios
+from analysis.stats.counts import FIGURES, QuestionCounts
+from analysis.stats.intervals import Estimate, estimate_ratios
 from store.run import Iteration
 from store.schemas import ROUNDS
 from store.shards import iter_shards, read_manifest
@@ -35,5 +35,4 @@ def curve(iteration: Iteration, split: str, counts: QuestionCounts) -> list[Esti
 
 def describe(estimates: Sequence[Estimate]) -> str:
     """t1 9.7 (8.3 to 11.2), t2 8.1 (6.8 to 9.5), t3 ..."""
-    figures = [f"{100 * e.value:.1f} ({100 * e.low:.1f} to {100 * e.high:.1f})" for e in estimates]
-    return ", ".join(f"t{number} {figure}" for number, figure in enumerate(figures, 1))
+    return ", ".join(f"t{number} {estimate.with_interval()}" for number, estimate in enumerate(estimates, 1))

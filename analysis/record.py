@@ -8,9 +8,9 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from analysis import rounds
-from analysis.counts import QuestionCounts
-from analysis.statistics import Estimate
+from analysis.stats import rounds
+from analysis.stats.counts import QuestionCounts
+from analysis.stats.intervals import Estimate
 from analysis.trajectories import question_counts
 from conf.schema import load
 from conf.stored import read_settings, samples_run

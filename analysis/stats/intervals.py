@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import ndtr, ndtri, stdtrit
 
-from analysis.counts import FIGURES, QuestionCounts
+from analysis.stats.counts import FIGURES, QuestionCounts
 
 NUM_RESAMPLES = 2000
 LEVEL = 0.95
@@ -25,6 +25,10 @@ class Estimate(NamedTuple):
     low: float
     high: float
     num_questions: int  # that contribute to the denominator
+
+    def with_interval(self, scale: float = 100, unit: str = "") -> str:
+        """Return `value (low to high)`, in per cent unless `scale` is another."""
+        return f"{scale * self.value:.1f}{unit} ({scale * self.low:.1f} to {scale * self.high:.1f})"
 
 
 def resampled_sums(columns: np.ndarray, num_resamples: int, rng: np.random.Generator) -> np.ndarray:
@@ -44,12 +48,11 @@ def estimate_figures(
     counts: QuestionCounts,
     names: Iterable[str] = tuple(FIGURES),
     num_resamples: int = NUM_RESAMPLES,
-    level: float = LEVEL,
     seed: int = 0,
 ) -> dict[str, Estimate]:
     """Figures of FIGURES with their intervals, all from the same resamples."""
     ratios = np.stack([counts.ratio(FIGURES[name]) for name in names], axis=1)
-    estimates = estimate_ratios(ratios[..., 0], ratios[..., 1], num_resamples, level, seed)
+    estimates = estimate_ratios(ratios[..., 0], ratios[..., 1], num_resamples, seed)
     return dict(zip(names, estimates, strict=True))
 
 
@@ -57,7 +60,6 @@ def estimate_ratios(
     numerators: np.ndarray,
     denominators: np.ndarray,
     num_resamples: int = NUM_RESAMPLES,
-    level: float = LEVEL,
     seed: int = 0,
 ) -> list[Estimate]:
     """k ratios of sums over questions, from arrays of shape (n, k), with BCa intervals (Efron 1987).
@@ -79,7 +81,7 @@ def estimate_ratios(
     jackknife = ratios(totals - columns)
     num_questions = np.count_nonzero(denominators, axis=0)
     return [
-        _estimate_ratio(float(values[i]), replicates[:, i], jackknife[:, i], int(num_questions[i]), level)
+        _estimate_ratio(float(values[i]), replicates[:, i], jackknife[:, i], int(num_questions[i]))
         for i in range(num_ratios)
     ]
 
@@ -88,7 +90,6 @@ def estimate_difference(
     baseline: np.ndarray,
     other: np.ndarray,
     num_resamples: int = NUM_RESAMPLES,
-    level: float = LEVEL,
     seed: int = 0,
 ) -> Estimate:
     """Ratio of `other` minus ratio of `baseline`, each (n, 2): numerator and denominator of the same n questions.
@@ -109,8 +110,8 @@ def estimate_difference(
         return Estimate(value, value, value, num_questions)
     spread = np.nanstd(difference(sums), ddof=1)
     if spread < ROUNDING:
-        return unvaried(value, num_questions, level, lowest=-1.0)
-    half_width = float(stdtrit(num_questions - 1, (1 + level) / 2) * spread)
+        return unvaried(value, num_questions, lowest=-1.0)
+    half_width = float(stdtrit(num_questions - 1, (1 + LEVEL) / 2) * spread)
     return Estimate(value, value - half_width, value + half_width, num_questions)
 
 
@@ -120,30 +121,28 @@ def divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
     return np.divide(numerator, denominator, out=nothing, where=np.asarray(denominator) != 0)
 
 
-def _estimate_ratio(
-    value: float, replicates: np.ndarray, jackknife: np.ndarray, num_questions: int, level: float
-) -> Estimate:
+def _estimate_ratio(value: float, replicates: np.ndarray, jackknife: np.ndarray, num_questions: int) -> Estimate:
     if np.isnan(value):
         return Estimate(value, value, value, num_questions)
     replicates = replicates[~np.isnan(replicates)]
     if np.ptp(replicates) < ROUNDING:
-        return unvaried(value, num_questions, level, lowest=0.0)
+        return unvaried(value, num_questions, lowest=0.0)
     below = np.mean(replicates < value) + np.mean(replicates == value) / 2
     bias = ndtri(np.clip(below, 0.001, 0.999))
     influence = np.nan_to_num(np.nanmean(jackknife) - jackknife)
     # Never beyond +-1/6, so that the divisor below stays positive.
     acceleration = np.sum(influence**3) / (6 * np.sum(influence**2) ** 1.5)
-    z = bias + ndtri([(1 - level) / 2, (1 + level) / 2])
+    z = bias + ndtri([(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     low, high = np.quantile(replicates, ndtr(bias + z / (1 - acceleration * z)))
     return Estimate(value, float(low), float(high), num_questions)
 
 
-def unvaried(value: float, num_questions: int, level: float, lowest: float) -> Estimate:
+def unvaried(value: float, num_questions: int, lowest: float) -> Estimate:
     """What n questions without one exception leave possible: a bootstrap of them says nothing, and would say +-0.
 
     The exact binomial bound (Clopper and Pearson 1934): 3.7 / n at 95 %, of questions that are an exception.
     """
     if abs(value) > 1:  # not a share (tokens, say): no bound is known
         return Estimate(value, value, value, num_questions)
-    unseen = 1 - ((1 - level) / 2) ** (1 / num_questions)
+    unseen = 1 - ((1 - LEVEL) / 2) ** (1 / num_questions)
     return Estimate(value, max(value - unseen, lowest), min(value + unseen, 1.0), num_questions)

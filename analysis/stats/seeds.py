@@ -12,9 +12,9 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.special import ndtri, stdtr, stdtrit
 
-from analysis.comparisons import ALPHA, POWER, Comparison
-from analysis.counts import FIGURES, QuestionCounts, refuse_different_questions
-from analysis.statistics import LEVEL, NUM_RESAMPLES, ROUNDING, Estimate, divide, resampled_sums, unvaried
+from analysis.stats.comparisons import ALPHA, POWER, Comparison
+from analysis.stats.counts import FIGURES, QuestionCounts, refuse_different_questions
+from analysis.stats.intervals import LEVEL, NUM_RESAMPLES, ROUNDING, Estimate, divide, resampled_sums, unvaried
 from store.errors import BadInput
 
 
@@ -22,12 +22,11 @@ def estimate_over_seeds(
     runs: Sequence[QuestionCounts],
     figure: str,
     num_resamples: int = NUM_RESAMPLES,
-    level: float = LEVEL,
     seed: int = 0,
 ) -> Estimate:
     """The mean of a figure over S runs of the same questions."""
     values, replicates = _resample(runs, figure, num_resamples, seed)
-    return _estimate(values, *_spread(values, replicates), len(runs[0].question_ids), level, lowest=0.0)
+    return _estimate(values, *_spread(values, replicates), len(runs[0].question_ids), lowest=0.0)
 
 
 def compare_over_seeds(
@@ -36,7 +35,6 @@ def compare_over_seeds(
     baseline_figure: str = "t2",
     other_figure: str = "t2",
     num_resamples: int = NUM_RESAMPLES,
-    level: float = LEVEL,
     seed: int = 0,
 ) -> Comparison:
     """The mean difference of S pairs of runs: each of `others` against the one in its place in `baselines`."""
@@ -49,7 +47,7 @@ def compare_over_seeds(
     before, replicates_before = _resample(baselines, baseline_figure, num_resamples, seed)
     after, replicates_after = _resample(others, other_figure, num_resamples, seed)
     error, freedom = _spread(after - before, replicates_after - replicates_before)
-    difference = _estimate(after - before, error, freedom, len(others[0].question_ids), level, lowest=-1.0)
+    difference = _estimate(after - before, error, freedom, len(others[0].question_ids), lowest=-1.0)
     p_value = 1.0 if error < ROUNDING else float(2 * stdtr(freedom, -abs(difference.value) / error))
     mde = float((ndtri(1 - ALPHA / 2) + ndtri(POWER)) * error)
     return Comparison(difference, mde, p_value, "t over questions and seeds")
@@ -87,10 +85,10 @@ def _spread(values: np.ndarray, replicates: np.ndarray) -> tuple[float, float]:
 
 
 def _estimate(
-    values: np.ndarray, error: float, freedom: float, num_questions: int, level: float, lowest: float
+    values: np.ndarray, error: float, freedom: float, num_questions: int, lowest: float
 ) -> Estimate:
     value = float(values.mean())
     if error < ROUNDING:
-        return unvaried(value, num_questions, level, lowest)
-    half_width = float(stdtrit(freedom, (1 + level) / 2) * error)
+        return unvaried(value, num_questions, lowest)
+    half_width = float(stdtrit(freedom, (1 + LEVEL) / 2) * error)
     return Estimate(value, max(value - half_width, lowest), min(value + half_width, 1.0), num_questions)

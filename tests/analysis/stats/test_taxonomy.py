@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis.taxonomy import CATEGORIES, classify
+from analysis.stats.taxonomy import CATEGORIES, classify
 
 LABELLED = Path(__file__).parent / "labelled_pairs.jsonl"
 FRANCE = "what is the capital of france"

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from analysis.start_estimate import (
+from analysis.stats.intervals import Estimate
+from analysis.stats.start_estimate import (
     Pool,
     answer_table,
     mean_product,
@@ -14,7 +15,6 @@ from analysis.start_estimate import (
     run_probability,
     start_estimates,
 )
-from analysis.statistics import Estimate
 from store.errors import BadInput
 
 INITIAL_CORRECT, I_TO_C = 0.3, 0.2  # of the enumerated question
@@ -138,6 +138,7 @@ def test_pools_of_cross_pairs_and_empty_pools_are_refused():
         start_estimates(Pool(**{name: column[:0] for name, column in vars(pool).items()}), GRID)
 
 
+@pytest.mark.nightly
 def test_estimates_from_many_pools_average_to_what_fresh_runs_find():
     rng, num_pools, num_questions = np.random.default_rng(3), 300, 40
     grid = [(1, 1), (2, 1), (3, 2)]
@@ -157,6 +158,7 @@ def test_estimates_from_many_pools_average_to_what_fresh_runs_find():
             assert abs(estimated.mean() - np.mean(true)) < 3.5 * error
 
 
+@pytest.mark.nightly
 def test_intervals_of_the_grid_hold_the_truth_at_the_stated_rate():
     rng, grid, num_pools = np.random.default_rng(4), [(1, 1), (2, 1), (3, 2)], 600
     truths = []

@@ -12,9 +12,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from analysis.report.record import IterationRecord, RunRecord, read_record
-from analysis.report.results import Results, compute_results
-from analysis.statistics import Estimate
+from analysis.record import IterationRecord, RunRecord, read_record
+from analysis.results import Results, compute_results
+from analysis.stats.intervals import Estimate
 from conf.strategy import fine_tunes_from
 from store.checkpoints import CARD
 from store.errors import stage_main
@@ -22,7 +22,7 @@ from store.publish import publish
 from store.run import Run, stage_arguments
 from store.schemas import SFT, SPLITS, trajectories
 
-TEMPLATES = Path(__file__).parent / "card_templates"
+TEMPLATES = Path(__file__).parent / "templates"
 LICENSES = {  # of the questions
     "nq": "cc-by-sa-3.0",
     "nq_paper": "cc-by-sa-3.0",
@@ -250,7 +250,7 @@ def describe_training(settings: dict[str, Any]) -> str:
 def percent(estimate: Estimate) -> str:
     if estimate.value != estimate.value:
         return "–"
-    return f"{100 * estimate.value:.1f} ({100 * estimate.low:.1f} to {100 * estimate.high:.1f})"
+    return estimate.with_interval()
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import pytest
 
-from analysis.selection import headline
+from analysis.stats.selection import headline
 from store.errors import BadInput
 
 

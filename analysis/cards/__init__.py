@@ -1,0 +1,1 @@
+"""Dataset and model cards for everything a run holds."""
