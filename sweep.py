@@ -66,7 +66,7 @@ def main(argv: list[str]) -> int:
         return error.exit_code
     largest = [f"'{size}={max(flatten(config)[size] for config in composed_runs)}'" for size in SAMPLE_SIZES]
     given = values(argv)
-    of_launcher = LAUNCHERS.get(given.get("hydra/launcher"), {})
+    of_launcher = LAUNCHERS.get(given.get("hydra/launcher", ""), {})
     presets = [f"{key}={value}" for key, value in of_launcher.items() if key not in given]
     rest = [argument for argument in argv if argument not in MULTIRUN] + presets
     sys.argv = [sys.argv[0], MULTIRUN[0], *rest, f"grid.axes=[{','.join(axes)}]", f"grid.largest=[{','.join(largest)}]"]
@@ -88,7 +88,7 @@ def grid(argv: Sequence[str]) -> tuple[list[str], list[list[str]]]:
     presets = {path.stem: path for path in PRESETS.glob("*.yaml")}
     if preset not in presets:
         raise ConfigError(f"sweep={preset} is not a preset; there are {', '.join(sorted(presets))}")
-    settings = [f"{key}={value}" for key, value in OmegaConf.load(presets[preset]).items()]
+    settings = [f"{key!s}={value}" for key, value in OmegaConf.load(presets[preset]).items()]
     try:
         overrides = OverridesParser.create().parse_overrides([*settings, *given])
     except HydraException as error:
@@ -143,10 +143,11 @@ def run_cell(config: DictConfig) -> None:
         with open(folder / f"{name}.log", "ab") as log:
             log.write(f"error: {error}\n".encode())
     seconds = round(time.monotonic() - started, 1)
+    log_path = f"{folder / made}.log"
     result = {"run": name, "pool": pool, "overrides": overrides, "exit_code": code, "seconds": seconds, "gpus": gpus,
-              "log": f"{folder / made}.log"}  # fmt: skip
+              "log": log_path}  # fmt: skip
     publish(folder / "runs" / f"{name}.json", json.dumps(result, indent=1).encode(), replace=True)
-    print(f"{name}: {'done' if code == 0 else 'failed, see ' + result['log']}, {seconds:.0f} s", flush=True)
+    print(f"{name}: {'done' if code == 0 else 'failed, see ' + log_path}, {seconds:.0f} s", flush=True)
 
 
 def make(name: str, iterations: int, overrides: Sequence[str], folder: Path, environment: dict[str, str]) -> int:

@@ -26,8 +26,8 @@ def unseen(counts: Mapping[str, Mapping[int, QuestionCounts]]) -> list[str]:
     """The held-out splits again, without the questions that train has too, or nearly; [] where there are none."""
     lines = []
     for split, by_iteration in counts.items():
-        rest = {number: of_iteration.without("overlap") for number, of_iteration in by_iteration.items()}
-        rest = {number: of_iteration for number, of_iteration in rest.items() if of_iteration is not None}
+        found = {number: of_iteration.without("overlap") for number, of_iteration in by_iteration.items()}
+        rest = {number: of_iteration for number, of_iteration in found.items() if of_iteration is not None}
         for number, of_iteration in rest.items():
             if number == min(rest):
                 sizes = f"{len(of_iteration.question_ids):,} of {len(by_iteration[number].question_ids):,}"

@@ -107,8 +107,10 @@ class Walk:
         except PipelineError as error:
             self.faults.append(str(error).removesuffix(f". {WAY_OUT}"))
             found = None
-        if found or len(self.faults) > known:
-            self.digests[path] = DAMAGED if len(self.faults) > known else found
+        if len(self.faults) > known:
+            self.digests[path] = DAMAGED
+        elif found:
+            self.digests[path] = found
 
     def read(self, path: Path) -> bytes:
         content = read_bytes(path)

@@ -57,7 +57,7 @@ def main(argv: list[str]) -> None:
     values = composed(run, with_stored)
     config = validate(values)
     if config.samples_of:
-        refuse_other_samples(config)
+        refuse_other_samples(Run(config.samples_of), config)
     with locked(run):
         write(run, config.model_dump(mode="json"), with_stored)
 
@@ -71,9 +71,11 @@ def composed(run: Run, overrides: list[str]) -> dict[str, Any]:
     try:
         with initialize_config_dir(str(FOLDER.resolve()), version_base="1.3"):
             config = compose("config", overrides=[*overrides, f"run={run.name}"])
-        return OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+        values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(explain(str(error), overrides)) from None
+    assert isinstance(values, dict)  # config.yaml is a mapping
+    return {str(key): value for key, value in values.items()}
 
 
 def explain(message: str, overrides: list[str]) -> str:
@@ -111,10 +113,8 @@ def inherited(run: Run, given: list[str]) -> list[str]:
     return [override for override in stored_overrides(run) if key_of(override).partition(".")[0] not in presets]
 
 
-def refuse_other_samples(config: Config) -> None:
+def refuse_other_samples(source: Run, config: Config) -> None:
     """A run that scores another's samples has them as they were drawn: FingerprintMismatch where it says otherwise."""
-    source = Run(config.samples_of)
-
     free = "reward, filter, compat and strategy.filter"
     advice = f"A run with samples_of={source.name} may differ from it in {free}, in nothing that decides samples."
     theirs, ours = (without(each.model_dump(mode="json"), (*EXECUTION, *SCORING)) for each in (load(source), config))

@@ -274,7 +274,8 @@ def load(run: Run, rescored: bool = False) -> Config:
     del values["overrides"], values["digest"]
     for key in EXECUTION:  # nothing else is taken from there
         *parents, leaf = key.split(".")
-        source, target = execution, values
+        source: Any = execution
+        target = values
         for parent in parents:
             source, target = source.get(parent), target[parent]
         if not isinstance(source, dict) or leaf not in source:

@@ -61,8 +61,11 @@ def without_duplicates(readings: Mapping[str, Reading]) -> dict[str, Reading]:
 
 def parts_of(config: Mapping[str, Any]) -> dict[str, Part]:
     """Return the parts that the settings `data` describe; conf.question_files has checked them."""
-    places = config["splits"].items()
-    return {split: Part(place["file"], *place["interval"], config[split]) for split, place in places}
+    found = {}
+    for split, place in config["splits"].items():
+        start, stop = place["interval"]
+        found[split] = Part(place["file"], start, stop, config[split])
+    return found
 
 
 def draw(

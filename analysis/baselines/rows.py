@@ -63,17 +63,22 @@ def rows(run: Run) -> list[Baseline]:
     ]
 
 
-def measured(name: str, answers: Answers, own: Answers, training_tokens: int, **tokens: float) -> Baseline:
-    """A row. own: what the answers are compared with. tokens: inference_tokens, of one answer unless given; budget."""
+def measured(
+    name: str,
+    answers: Answers,
+    own: Answers,
+    training_tokens: int,
+    inference_tokens: float | None = None,
+    budget: float | None = None,
+) -> Baseline:
+    """Make a row. own: what the answers are compared with. inference_tokens: of one answer unless given."""
     accuracy = estimate_figures(answers.counts, [answers.figure])[answers.figure]
     words = "what the others are compared with"
     if answers.counts is not own.counts or answers.figure != own.figure:
         words = compare(own.counts, answers.counts, own.figure, answers.figure).words()
-    budget = tokens.get("budget")
     if budget is not None and abs(budget - 1) > EQUAL:
         words += f"; not an equal budget: {budget:.0%} of the run's tokens"
-    inference = tokens.get("inference_tokens") or per_answer(answers)
-    return Baseline(name, accuracy, words, inference, training_tokens, budget)
+    return Baseline(name, accuracy, words, inference_tokens or per_answer(answers), training_tokens, budget)
 
 
 def per_answer(answers: Answers) -> float:
@@ -136,7 +141,6 @@ def of_many(run: Run, last: Iteration, own: Answers) -> Iterator[Baseline]:
     k = min(available, available * allowed / votes.num_tokens(samples))
     used = votes.first_of(samples, k)
     tokens = votes.num_tokens(used)
-    cost = {"inference_tokens": tokens / len(used), "training_tokens": 0, "budget": tokens / allowed}
     for name, choose in zip(names, (votes.majority, votes.any_right), strict=True):
         name = name.replace("of k", f"of {k:.1f}")
         if choose is votes.majority and k < MIN_VOTES:
@@ -144,7 +148,8 @@ def of_many(run: Run, last: Iteration, own: Answers) -> Iterator[Baseline]:
             affords = f"a run with eval.num_samples={math.ceil(MIN_VOTES * pairs / k)} affords them"
             yield Baseline(name, None, f"a majority takes {MIN_VOTES} answers: {affords}")
         else:
-            row = measured(name, Answers(votes.decide(used, choose), "t1"), own, **cost)
+            answers = Answers(votes.decide(used, choose), "t1")
+            row = measured(name, answers, own, 0, inference_tokens=tokens / len(used), budget=tokens / allowed)
             yield row._replace(words=f"against its {compared_with}: {row.words}")
 
 

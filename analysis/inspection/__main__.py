@@ -62,6 +62,7 @@ def page(lines: Iterable[str]) -> bool:
         pager = subprocess.Popen(command, stdin=subprocess.PIPE, env=environment, text=True, encoding="utf-8")
     except (FileNotFoundError, IndexError):
         return False
+    assert pager.stdin is not None  # stdin=PIPE
     with contextlib.suppress(BrokenPipeError), pager.stdin as sink:
         sink.writelines(f"{line}\n" for line in lines)
     pager.wait()

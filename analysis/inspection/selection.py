@@ -37,7 +37,7 @@ def parse_selection(values: Mapping[str, str]) -> Selection:
         split=one_of("split", values["split"], SPLITS),
         iteration=iteration_number(values["iteration"]) if values["iteration"] else None,
         transition=transition and transition.replace("-", "->"),
-        kept=kept and kept == "yes",
+        kept=None if kept is None else kept == "yes",
         question_id=values["question"] or None,
         words=tuple(values["words"].lower().split()),
     )

@@ -54,7 +54,7 @@ def against_first(cells: Sequence[Cell]) -> dict[str, str]:
     """{run: the words for its t2 against the first run's}, with p-values adjusted (Holm) for their number."""
     first, *others = cells
     comparisons = [compare(first.counts, cell.counts) for cell in others]
-    adjusted = adjust([comparison.p_value for comparison in comparisons]) if comparisons else []
+    adjusted = adjust([comparison.p_value for comparison in comparisons])
     words = [comparison.words(p_value) for comparison, p_value in zip(comparisons, adjusted, strict=True)]
     return dict(zip((cell.row.run for cell in others), words, strict=True))
 

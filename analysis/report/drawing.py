@@ -163,8 +163,8 @@ def inline(content: bytes, name: str, label: str) -> str:
     text = re.sub(r' style="([^"]*)"', lambda match: presentation(match[1]), text)
     text = re.sub(r'<g id="tip: ([^"]*)"', r"<g><title>\1</title", text)
     text = re.sub(r' id="[a-z0-9]+_\d+"', "", text)
-    size = re.search(r'viewBox="[^"]*"', text)[0]
-    return re.sub(r"<svg[^>]*>", f'<svg class="plot" role="img" aria-label="{label}" {size}>', text, count=1)
+    opening = f'<svg class="plot" role="img" aria-label="{label}" '
+    return re.sub(r'<svg[^>]*?(viewBox="[^"]*")[^>]*>', rf"{opening}\1>", text, count=1)
 
 
 def presentation(style: str) -> str:

@@ -13,7 +13,7 @@ from analysis.report.viewer import Shown
 from analysis.stats.taxonomy import classify
 from store.fingerprint import sample_seed
 from store.run import Run
-from store.schemas import SPLITS
+from store.schemas import SPLITS, TRANSITIONS
 
 # What the viewer holds at most: 12 MB of text, which is 3 to 5 MB in the file and opens within a second or two.
 MAX_PAIRS = 60_000
@@ -70,7 +70,7 @@ def choose_questions(record: RunRecord) -> dict[str, set[str]]:
     for splits_left, split in zip((3, 2, 1), reversed(SPLITS), strict=True):
         needs: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(2))
         for counts in record.counts[split].values():
-            num_pairs = sum(counts.sums[name] for name in ("i->c", "c->i", "c->c", "i->i"))
+            num_pairs = np.sum([counts.sums[name] for name in TRANSITIONS], axis=0)
             num_tokens = counts.sums["initial_num_tokens"] + counts.sums["correction_num_tokens"]
             for question_id, *need in zip(counts.question_ids.tolist(), num_pairs, num_tokens, strict=True):
                 needs[question_id] += need

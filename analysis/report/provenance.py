@@ -105,7 +105,7 @@ def in_words(value: Any) -> str:
 def lineage(record: RunRecord) -> list[dict[str, Any]]:
     """Every artefact in the order of its making: digest, rows, and what it was made from."""
     base = record.iterations[0].checkpoint
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"name": "questions", "digest": record.questions.digest, "rows": record.questions.written,
          "parents": record.questions.parents},
         {"name": "M_0", "digest": base.digest, "rows": None, "parents": {}},

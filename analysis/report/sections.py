@@ -73,8 +73,12 @@ def alerts(record: RunRecord, cautions: list[str]) -> list[str]:
 def parts(record: RunRecord) -> list[dict[str, Any]]:
     """Test accuracy over all questions and over those that training could not have taught; [] where all are alike."""
     test = record.counts["test"]
-    found = {title: {n: counts.without(flag) for n, counts in test.items()} for flag, title in WITHOUT.items()}
-    chosen = {title: by_iteration for title, by_iteration in found.items() if None not in by_iteration.values()}
+    chosen = {}
+    for flag, title in WITHOUT.items():
+        rest = {n: counts.without(flag) for n, counts in test.items()}
+        whole = {n: counts for n, counts in rest.items() if counts is not None}
+        if len(whole) == len(test):
+            chosen[title] = whole
     if not chosen:
         return []
     return [
@@ -84,7 +88,7 @@ def parts(record: RunRecord) -> list[dict[str, Any]]:
             "num_questions": len(by_iteration[0].question_ids),
             "figures": {n: estimate_figures(counts, ["t1", "t2"]) for n, counts in by_iteration.items()},
         }
-        for title, by_iteration in {"all": test, **chosen}.items()
+        for title, by_iteration in ({"all": test} | chosen).items()
     ]
 
 
@@ -107,7 +111,7 @@ def changes(record: RunRecord, pairs: Pairs) -> dict[str, Any]:
     for split in reversed(SPLITS):
         for iteration in reversed(record.iterations):
             counter = pairs.changes[split, iteration.number]
-            totals = Counter()
+            totals: Counter[str] = Counter()
             for (_, transition), count in counter.items():
                 totals[transition] += count
             rows = [change_row(category, counter, totals) for category in CATEGORIES]

@@ -69,7 +69,7 @@ class QuestionCounts:
         flagged = self.sums.get(flag, np.zeros(len(self.question_ids))) > 0
         return None if flagged.all() or not flagged.any() else self.restricted_to(self.question_ids[~flagged])
 
-    def restricted_to(self, question_ids: Sequence[str]) -> "QuestionCounts":
+    def restricted_to(self, question_ids: Sequence[str] | np.ndarray) -> "QuestionCounts":
         """The rows of some questions; BadInput if none of them is here."""
         rows = np.isin(self.question_ids, np.asarray(question_ids, dtype=str))
         if not rows.any():
