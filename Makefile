@@ -149,6 +149,21 @@ setup:  ## make .venv from the pinned lock; nothing to do when it is there
 ray:  ## add Ray to .venv, for launcher=ray and make test: 80 MB
 	requirements/install.sh ray
 
+# What needs no model, no subprocess and no browser: seconds each.
+FAST := tests/analysis/stats tests/analysis/test_*.py tests/conf/test_identity.py tests/conf/test_question_files.py \
+	tests/conf/test_strategy.py tests/filtering/test_filters.py tests/store tests/test_rooms.py
+
+.PHONY: check
+check: setup  ## format, lint, types and the fast tests: under a minute
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+	$(PYTHON) -m pytest -q $(FAST)
+
+.PHONY: test-all
+test-all: ray  ## make test, and the studies marked nightly: coverage of the intervals, sizes of the tests
+	$(PYTHON) -m pytest --numprocesses 2 --dist loadfile -m "nightly or not nightly"
+
 .PHONY: test
 test: ray  ## lint, unit tests, and the loop end to end on a real model
 	.venv/bin/ruff check .

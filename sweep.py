@@ -82,7 +82,8 @@ def main(argv: list[str]) -> int:
 
 
 def grid(argv: Sequence[str]) -> tuple[list[str], list[list[str]]]:
-    """The settings that have several values, and the overrides of every job, as Hydra's sweeper will make them."""
+    """Return the settings that have several values, and the overrides of every job, as Hydra's sweeper will make
+    them."""
     given = [argument for argument in argv if not argument.startswith("-")]
     preset = values(given).get("sweep", "custom")
     presets = {path.stem: path for path in PRESETS.glob("*.yaml")}
@@ -105,7 +106,7 @@ def values(overrides: Sequence[str]) -> dict[str, str]:
 
 
 def of_run(overrides: Sequence[str]) -> list[str]:
-    """The overrides that are a run's settings."""
+    """Return the overrides that are a run's settings."""
     return [override for override in overrides if not values([override]).keys() & set(OWN)]
 
 
@@ -170,7 +171,7 @@ def make(name: str, iterations: int, overrides: Sequence[str], folder: Path, env
 
 
 def quoted(override: str) -> str:
-    """An override as Make hands it to the shell."""
+    """Return an override as Make hands it to the shell."""
     return "'" + override.replace("'", "'\\''").replace("$", "$$") + "'"
 
 
@@ -188,7 +189,7 @@ def show_gpus() -> None:
 
 @contextlib.contextmanager
 def gpu_share(size: int) -> Iterator[dict[str, str]]:
-    """The environment of a run: all GPUs, or the first `size` of them that no other run of a sweep here holds."""
+    """Yield the environment of a run: all GPUs, or the first `size` of them that no other run of a sweep here holds."""
     environment = dict(os.environ)
     if not size:
         yield environment
@@ -211,7 +212,7 @@ def gpu_share(size: int) -> Iterator[dict[str, str]]:
 
 
 def summarize(sweep: str, runs: dict[str, list[str]]) -> int:
-    """The table of the finished runs, then those that failed, by name."""
+    """Return the table of the finished runs, then those that failed, by name."""
     folder = sweep_folder(sweep)
     paths = {name: folder / "runs" / f"{name}.json" for name in runs}
     results = {name: json.loads(path.read_bytes()) if path.exists() else {} for name, path in paths.items()}

@@ -57,7 +57,8 @@ class RunRecord:
 
 
 def read_record(run: Run) -> RunRecord:
-    """The record of a run; ConfigError where no iteration is finished, CorruptArtifact for what cannot be trusted."""
+    """Return the record of a run; ConfigError where no iteration is finished, CorruptArtifact for what cannot be
+    trusted."""
     settings, source = load(run, rescored=True).model_dump(mode="json"), samples_run(run)
     finished = finished_iterations(run)
     if not finished:

@@ -34,7 +34,7 @@ def main(argv: list[str]) -> None:
 
 
 def finished(sweep: str) -> list[dict]:
-    """What sweep.py wrote of the runs that ended well."""
+    """Return what sweep.py wrote of the runs that ended well."""
     paths = sorted((RUNS / "_sweeps" / sweep / "runs").glob("*.json"))
     results = [result for result in map(json.loads, map(read_bytes, paths)) if result["exit_code"] == 0]
     if not results:
@@ -89,7 +89,7 @@ def by_experiment(rows: Sequence[RunRow]) -> list[list[RunRow]]:
 
 
 def adjusted_words(*columns: Sequence[Comparison]) -> list[str]:
-    """The words of each row's comparisons, adjusted within their column."""
+    """Return the words of each row's comparisons, adjusted within their column."""
     worded = []
     for comparisons in columns:
         p_values = adjust([comparison.p_value for comparison in comparisons])

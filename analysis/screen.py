@@ -13,5 +13,5 @@ CONTROL_CHARACTERS = re.compile(
 
 
 def escape_control_characters(text: str) -> str:
-    """The text with every acting character as `‹U+202E›`."""
+    """Return the text with every acting character as `‹U+202E›`."""
     return CONTROL_CHARACTERS.sub(lambda match: f"‹U+{ord(match[0]):04X}›", text)

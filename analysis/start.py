@@ -29,7 +29,7 @@ def main(argv: list[str]) -> None:
 
 
 def describe(run: Run, num_questions: int | None = None) -> str:
-    """The table for a run; ConfigError before its iteration 0 is scored."""
+    """Return the table for a run; ConfigError before its iteration 0 is scored."""
     first = run.iteration(0)
     if not (first.trajectories / MANIFEST).exists():
         raise ConfigError(f"{first.dir} is not scored: run `make iterate N=0 RUN={run.name}` first")

@@ -46,7 +46,7 @@ def main(argv: list[str]) -> None:
 
 
 def parts(run: Run) -> Iterator[Part]:
-    """What a run is made of, in the order it is made."""
+    """Yield what a run is made of, in the order it is made."""
     if source_of(run) == run:
         yield table_part(run, "questions")
     if run.base_model.exists():
@@ -59,7 +59,7 @@ def parts(run: Run) -> Iterator[Part]:
 
 
 def source_of(run: Run) -> Run:
-    """The run whose samples it scores; itself where it has its own, or no settings that can be read."""
+    """Return the run whose samples it scores; itself where it has its own, or no settings that can be read."""
     try:
         return samples_run(run)
     except PipelineError:
@@ -87,7 +87,8 @@ def model_part(run: Run, name: str) -> Part:
 
 
 def run_line(name: str) -> tuple[str, ...]:
-    """A run: the number of its last iteration, the last of its parts before one that is not finished, its samples."""
+    """Describe a run: the number of its last iteration, the last of its parts before one that is not finished, its
+    samples."""
     run = Run(name)
     found = list(parts(run))
     last = "nothing"
@@ -103,7 +104,7 @@ def run_line(name: str) -> tuple[str, ...]:
 
 
 def part_line(part: Part) -> tuple[str, ...]:
-    """A part of a run, digests by their first twelve digits."""
+    """Describe a part of a run, digests by their first twelve digits."""
     made_from = ", ".join(f"{name} {digest[:12]}" for name, digest in part.parents.items())
     return part.name, part.state, f"{part.rows:,}", f"{part.set_aside:,}", part.digest[:12], made_from
 

@@ -14,7 +14,7 @@ HEADER = "{:<11}{:>4}   {:<22}{:<22}{:>7}{:>7}{:>8}".format(
 
 
 def describe(run: str, counts: Mapping[str, Mapping[int, QuestionCounts]]) -> str:
-    """The screen after `make iterate`, from {split: {iteration: counts}}."""
+    """Return the screen after `make iterate`, from {split: {iteration: counts}}."""
     lines = [f"run {run}", HEADER]
     for split, by_iteration in counts.items():
         for number, of_iteration in by_iteration.items():
@@ -23,7 +23,8 @@ def describe(run: str, counts: Mapping[str, Mapping[int, QuestionCounts]]) -> st
 
 
 def unseen(counts: Mapping[str, Mapping[int, QuestionCounts]]) -> list[str]:
-    """The held-out splits again, without the questions that train has too, or nearly; [] where there are none."""
+    """Describe the held-out splits again, without the questions that train has too, or nearly; [] where there are
+    none."""
     lines = []
     for split, by_iteration in counts.items():
         found = {number: of_iteration.without("overlap") for number, of_iteration in by_iteration.items()}

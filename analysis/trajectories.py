@@ -26,7 +26,7 @@ ENDS_RIGHT = np.array([name.endswith("c") for name in TRANSITIONS])
 
 
 def question_counts(iteration: Iteration, split: str) -> QuestionCounts:
-    """The per-question sums of an iteration's pairs: see QuestionCounts for the columns.
+    """Return the per-question sums of an iteration's pairs: see QuestionCounts for the columns.
 
     Every flag is counted, every reward (float32 column) summed. CorruptArtifact for a shard that cannot be trusted,
     BadInput for a split without pairs.
@@ -48,7 +48,8 @@ def question_counts(iteration: Iteration, split: str) -> QuestionCounts:
 
 
 def sample_pool(iteration: Iteration, split: str = "train") -> Pool:
-    """The samples for the start estimate, from M_0's iteration: 90 bytes per pair. Errors as for question_counts."""
+    """Return the samples for the start estimate, from M_0's iteration: 90 bytes per pair. Errors as for
+    question_counts."""
     columns = ["question_id", "init_index", "corr_index", "transition", *TOKENS]
     table = pa.Table.from_batches(_batches(iteration, split, columns, rewards=False)).combine_chunks()
     transition = _transition_codes(table["transition"].chunk(0))
@@ -64,7 +65,8 @@ def sample_pool(iteration: Iteration, split: str = "train") -> Pool:
 
 
 def _batches(iteration: Iteration, split: str, columns: list[str], rewards: bool) -> Iterator[pa.RecordBatch]:
-    """The named columns of a split's shards, with `rewards` its float32 columns too; each shard is verified first."""
+    """Yield the named columns of a split's shards, with `rewards` its float32 columns too; each shard is verified
+    first."""
     folder, run = iteration.trajectories, iteration.dir.parent.name
     manifest = required_manifest(folder, f"python -m filtering run={run} iteration={iteration.number}")
     shards = {name: shard for name, shard in sorted(manifest.shards.items()) if name.startswith(f"{split}-")}
@@ -84,7 +86,7 @@ def _batches(iteration: Iteration, split: str, columns: list[str], rewards: bool
 
 
 def _sums(batch: pa.RecordBatch, question: np.ndarray, num_questions: int) -> dict[str, np.ndarray]:
-    """A batch's sums by question code, each of shape (num_questions,)."""
+    """Return a batch's sums by question code, each of shape (num_questions,)."""
 
     def count(pairs: np.ndarray) -> np.ndarray:
         return np.bincount(question[pairs], minlength=num_questions)
@@ -109,7 +111,7 @@ def _sums(batch: pa.RecordBatch, question: np.ndarray, num_questions: int) -> di
 
 
 def _transition_codes(column: pa.StringArray) -> np.ndarray:
-    """Indices into TRANSITIONS, shape (pairs,)."""
+    """Return indices into TRANSITIONS, shape (pairs,)."""
     codes = pc.index_in(column, value_set=pa.array(TRANSITIONS))
     assert not codes.null_count, f"transitions are {TRANSITIONS}, found {pc.unique(column)}"
     return codes.to_numpy()

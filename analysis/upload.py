@@ -69,8 +69,8 @@ def push(run: Run, target: Any, folder: str) -> tuple[int, int]:
 
 
 def finished_parts(run: Run) -> Iterator[list[Path]]:
-    """The files of every finished part, in the order the parts are made; what sums a part up comes last. Cards and
-    what a run has not come to may be missing."""
+    """Yield the files of every finished part, in the order the parts are made; what sums a part up comes last. Cards
+    and what a run has not come to may be missing."""
     yield [run.config]
     yield table(run.questions)
     yield [run.base_model]
@@ -85,7 +85,7 @@ def finished_parts(run: Run) -> Iterator[list[Path]]:
 
 
 def table(folder: Path) -> list[Path]:
-    """The files of a table's folder; none where it is not finished."""
+    """Return the files of a table's folder; none where it is not finished."""
     manifest = read_manifest(folder)
     if manifest is None:
         return []

@@ -82,7 +82,7 @@ class Walk:
         self.attempt(iteration.dir / PLAN, self.plan, iteration)
 
     def scored_parts(self, iteration: Iteration, samples: Iteration) -> None:
-        """What filtering made of the samples of an iteration, which may be another run's."""
+        """Verify what filtering made of the samples of an iteration, which may be another run's."""
         joined = {
             "questions": self.source.questions,
             "initial_answers": samples.initial_answers,
@@ -136,8 +136,8 @@ class Walk:
     def shards(
         self, folder: Path, parents: Mapping[str, Path] | None = None, beside: Mapping[str, Path] | None = None
     ) -> str | None:
-        """A stage's folder; None when it is not finished. parents: where what it was made from lies; beside: the same
-        for the digests it states in `extra`."""
+        """Verify a stage's folder and return its digest; None when it is not finished. parents: where what it was made from lies; beside: the
+        same for the digests it states in `extra`."""
         manifest = read_manifest(folder)
         names = manifest.shards if manifest else [path.name for path in folder.glob("*.parquet")]
         for name in sorted(names):  # shards of an unfinished stage are in no manifest, they verify themselves
@@ -173,7 +173,7 @@ class Walk:
         return digest_bytes(self.read(iteration.metrics)) if iteration.metrics.exists() else None
 
     def plan(self, iteration: Iteration) -> None:
-        """The plan of generation: whole, and the one that its shards were made by."""
+        """Verify the plan of generation: whole, and the one that its shards were made by."""
         path = iteration.dir / PLAN
         manifest = read_manifest(iteration.initial_answers)
         if manifest is None and not path.exists():

@@ -58,7 +58,7 @@ class BareLoop:
         return rate * 0.5 * (1 + math.cos(math.pi * (step - warmup) / (num_steps - warmup)))
 
     def batches(self) -> list[dict[str, torch.Tensor]]:
-        """The trainer's batches, padded on the right; labels on the completion alone."""
+        """Return the trainer's batches, padded on the right; labels on the completion alone."""
         size = self.config.training.batch_size
         ids, masks = self.rows["input_ids"].to_pylist(), self.rows["completion_mask"].to_pylist()
         lengths = np.array(list(map(len, ids)))

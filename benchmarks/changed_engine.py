@@ -52,7 +52,8 @@ def main(arguments: list[str]) -> None:
 
 
 def draft(sampler: Sampler) -> list[Request]:
-    """The requests of a run's questions: initial answers, then corrections of each, to texts that no engine drew."""
+    """Return the requests of a run's questions: initial answers, then corrections of each, to texts that no engine
+    drew."""
     requests: list[Request] = []
     for question in sampler.questions:
         for table in sampler.samples([question]):

@@ -92,8 +92,8 @@ def naive_tokens(text: str) -> list[str]:
 
 
 def million(place: Place, sampler: Sampler) -> list[Row]:
-    """The stage as a command on size.pairs pairs in shards of 64 questions, 5 x 5: in one process on one core, then
-    spread over all cores, where seconds are of the wall clock."""
+    """Return the stage as a command on size.pairs pairs in shards of 64 questions, 5 x 5: in one process on one core,
+    then spread over all cores, where seconds are of the wall clock."""
     run, stage = place.configure("million", *ALL_QUESTIONS), ("filtering", "run=million", "iteration=0")
     write_many(run, sampler, place.size.pairs)
     name = f"filtering {place.size.pairs:,} pairs"
@@ -113,7 +113,7 @@ def million(place: Place, sampler: Sampler) -> list[Row]:
 
 
 def write_many(run: Run, sampler: Sampler, num_pairs: int) -> None:
-    """An iteration of so many pairs: the rows of a few shards, again and again under new ids."""
+    """Write an iteration of so many pairs: the rows of a few shards, again and again under new ids."""
     sampling, size = sampler.config.sampling, sampler.config.launcher.shard_questions
     templates = []
     for index in range(TEMPLATE_SHARDS):

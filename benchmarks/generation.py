@@ -123,7 +123,7 @@ class Comparison:
         ]
 
     def at_full_size(self, iterations: Iterations, run: str, sampling: str) -> list[Row]:
-        """What the iterations of a run come to for as many samples as `make iterate` and the paper draw."""
+        """Return what the iterations of a run come to for as many samples as `make iterate` and the paper draw."""
         rates, rows = [1 / seconds for seconds in self.took[run]], []
         for samples in (DEFAULT_SAMPLES, PAPERS_SAMPLES):
             ours, theirs = iterations.at_size(samples, self.tokens_per_sample[run], rates)
@@ -144,7 +144,7 @@ class Comparison:
         return LeftPadded(self.folder, self.config, self.stops, [request.prompt_token_ids for request in some])
 
     def stage(self, sampling: str) -> float:
-        """What a worker does once its engine stands, and the manifests: from questions to published shards."""
+        """Do what a worker does once its engine stands, and the manifests: from questions to published shards."""
         self.engine._sampling = self.samplings[sampling]
         shutil.rmtree(self.run.iteration(0).dir, ignore_errors=True)
         plan = settled_plan(self.run.iteration(0).dir, make_plan(self.run, self.config, 0))
@@ -165,7 +165,7 @@ class Comparison:
         return took / counts["generated_tokens"]
 
     def direct(self, requests: list[Request], seeded: bool = True, **changes: Any) -> float:
-        """These requests, all submitted at once to vLLM's own engine, run to their end."""
+        """Run these requests, all submitted at once to vLLM's own engine, run to their end."""
         engine, core = self.engine, self.engine._engine
         self.reset()
         started, tokens = clock(self.config.device), 0

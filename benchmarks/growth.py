@@ -37,7 +37,7 @@ def measure(place: Place) -> list[Row]:
 
 
 def flatness(stage: str, spent: list[Spent], growth: tuple[int, ...]) -> list[Row]:
-    """What a further sample costs, start-up apart: in the last step of growth over that in the first."""
+    """Return what a further sample costs, start-up apart: in the last step of growth over that in the first."""
     steps = [SAMPLES * (many - few) for few, many in pairwise(growth)]
     seconds = [(large.cpu - small.cpu) / n for (small, large), n in zip(pairwise(spent), steps, strict=True)]
     memory = (spent[-1].peak - spent[-2].peak) / steps[-1]
@@ -48,7 +48,7 @@ def flatness(stage: str, spent: list[Spent], growth: tuple[int, ...]) -> list[Ro
 
 
 def run_of(place: Place, times: int, repeat: int) -> dict[str, Spent]:
-    """What each stage took on a run of so many times QUESTIONS."""
+    """Return what each stage took on a run of so many times QUESTIONS."""
     name = f"times-{times}-{repeat}"
     questions = place.folder / f"{name}.jsonl"
     colours = ("red", "blue", "green", "amber")

@@ -69,7 +69,7 @@ def seconds(device: str, work: Callable[[], Any]) -> float:
 
 
 def alternate(repeats: int, **contestants: Callable[[], float]) -> dict[str, list[float]]:
-    """What each contestant returns, run in turn (A B A B), so that a drift of the machine meets them all."""
+    """Return what each contestant returns, run in turn (A B A B), so that a drift of the machine meets them all."""
     values: dict[str, list[float]] = {name: [] for name in contestants}
     for _ in range(repeats):
         for name, measured in contestants.items():
@@ -88,7 +88,7 @@ def table(rows: list[Row]) -> str:
 
 
 def machine(device: str) -> dict[str, Any]:
-    """What the figures were measured on and with."""
+    """Return what the figures were measured on and with."""
     facts = {
         "python": platform.python_version(),
         "cores": len(os.sched_getaffinity(0)),

@@ -20,7 +20,7 @@ QWEN = {
 
 
 def model_settings(place: Place) -> list[str]:
-    """The override that names the model; none on CPU, where the preset's own can always be had."""
+    """Return the override that names the model; none on CPU, where the preset's own can always be had."""
     if place.size.device == "cpu":
         return []
     from training.base_model.__main__ import obtain
@@ -33,7 +33,7 @@ def model_settings(place: Place) -> list[str]:
 
 
 def random_weights(folder: Path) -> Path:
-    """A model folder of Qwen2.5-1.5B's shape. Its tokenizer is the one that tests/generation fetches."""
+    """Return a model folder of Qwen2.5-1.5B's shape. Its tokenizer is the one that tests/generation fetches."""
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 

@@ -57,7 +57,7 @@ def correction(run: Run, config: Config) -> tuple[list, list[dict], list[int]]:
 
 
 def engine(counts: list[int], config: Config, model: Path) -> tuple[Any, list[Any]]:
-    """An eager engine without prefix cache, and the sampling parameters of each prompt."""
+    """Return an eager engine without prefix cache, and the sampling parameters of each prompt."""
     set_environment(config.device, config.engine.throughput.get("kv_cache_gib"))
     from vllm import LLM, SamplingParams
 

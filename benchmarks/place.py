@@ -135,7 +135,7 @@ class Place:
         return Run(name, self.folder / "runs")
 
     def start(self, name: str, *overrides: str) -> Run:
-        """A run with its configuration, questions and M_0."""
+        """Return a run with its configuration, questions and M_0."""
         run = self.configure(name, *overrides)
         self.stage("data", f"run={name}")
         self.stage("training.base_model", f"run={name}")

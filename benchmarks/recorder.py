@@ -29,7 +29,7 @@ class Recorder:
         return completions
 
     def cached_share(self, corrections: bool) -> float:
-        """The share of prompt tokens that the prefix cache gave."""
+        """Return the share of prompt tokens that the prefix cache gave."""
         prompts = {request.key: len(request.prompt_token_ids) for request in self.requests}
         chosen = [c for c in self.completions if (len(c.key) == 4) is corrections]
         return sum(c.num_cached_tokens for c in chosen) / sum(prompts[c.key] for c in chosen)

@@ -45,7 +45,7 @@ def throughput(requests: int = REQUESTS, **setting: Any) -> Alternative:
 
 
 def alternatives() -> list[Alternative]:
-    """What can be had on this machine."""
+    """Return what can be had on this machine."""
     found = [
         throughput(block_size=64),
         throughput(block_size=128),
@@ -123,8 +123,8 @@ def measure(place: Place) -> list[Row]:
 
 
 def compare(place: Place, run: Run, default: EngineProcess, alternative: Alternative) -> tuple[list[Row], list[float]]:
-    """The rows of an alternative, and the rates of the defaults that took turns with it. One that vLLM refuses has the
-    rate 0 and the reason in its name."""
+    """Return the rows of an alternative, and the rates of the defaults that took turns with it. One that vLLM refuses
+    has the rate 0 and the reason in its name."""
     engine, ours, theirs = default if alternative.grouped else EngineProcess(place, run, alternative), [], []
     try:
         engine.rate(WARM_UP, alternative.grouped)
@@ -146,7 +146,8 @@ def compare(place: Place, run: Run, default: EngineProcess, alternative: Alterna
 
 
 def on_two_cores(place: Place, run: Run) -> list[Row]:
-    """What two cores give in seconds on the clock: one engine with two threads, and two engines with a core each."""
+    """Return what two cores give in seconds on the clock: one engine with two threads, and two engines with a core
+    each."""
     cores = sorted(os.sched_getaffinity(0))[:2]
     if len(cores) < 2:
         return []

@@ -51,7 +51,7 @@ class Sampler:
         return self.random.choice(FORMS).format(alias=self.random.choice(aliases), question=question["question"])
 
     def samples(self, questions: list[dict[str, Any]]) -> tuple[pa.Table, pa.Table]:
-        """(initial answers, corrections) of the questions, N_init x N_corr of each."""
+        """Return (initial answers, corrections) of the questions, N_init x N_corr of each."""
         initial, corrections, sampling = [], [], self.config.sampling
         for question in questions:
             messages = initial_messages(self.config.prompt, question["question"])
@@ -87,7 +87,7 @@ class Sampler:
 
 
 def write_iteration(run: Run, parts: list[tuple[list[dict[str, Any]], pa.Table, pa.Table]]) -> None:
-    """An iteration as generation leaves it, train alone: a shard of (questions, initial answers, corrections) each."""
+    """Write an iteration as generation leaves it, train alone: a shard of (questions, initial answers, corrections) each."""
     folder, overlap = run.iteration(0), json.dumps({"flags": {}}).encode()
     questions = [pa.Table.from_pylist(part[0], schema=QUESTIONS) for part in parts]
     write_stage(run.questions, "questions", questions, {"reports": {OVERLAP: digest_bytes(overlap)}})
@@ -98,7 +98,7 @@ def write_iteration(run: Run, parts: list[tuple[list[dict[str, Any]], pa.Table, 
 
 
 def write_stage(folder: Path, stage: str, tables: list[pa.Table], extra: dict[str, Any]) -> Manifest:
-    """A stage's folder and manifest, without the fsync of a real one."""
+    """Return a stage's folder and manifest, without the fsync of a real one."""
     folder.mkdir(parents=True)
     shards = {}
     for index, table in enumerate(tables):

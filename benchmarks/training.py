@@ -152,7 +152,7 @@ class Contestants:
 
 @contextlib.contextmanager
 def timed_training(device: str) -> Iterator[list[float]]:
-    """Gives a list that will hold the seconds of the one `Trainer.train` inside."""
+    """Give a list that will hold the seconds of the one `Trainer.train` inside."""
     took: list[float] = []
     train = transformers.Trainer.train
 

@@ -98,7 +98,7 @@ def iterate(place: Place, run: Run) -> Iterations:
 
 
 def stage_rows(place: Place, stage: Stage) -> list[Row]:
-    """What the stage said of itself, and what one of its iterations weighs."""
+    """Return what the stage said of itself, and what one of its iterations weighs."""
     place.stage("filtering", f"run={stage.run.name}", "iteration=0")
     return [
         Row("engine starts per iteration", stage.values("engine_starts"), "", at_most=1),

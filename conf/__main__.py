@@ -67,7 +67,7 @@ def key_of(override: str) -> str:
 
 
 def composed(run: Run, overrides: list[str]) -> dict[str, Any]:
-    """The plain values Hydra composes; ConfigError with the nearest key for what it refuses."""
+    """Return the plain values Hydra composes; ConfigError with the nearest key for what it refuses."""
     try:
         with initialize_config_dir(str(FOLDER.resolve()), version_base="1.3"):
             config = compose("config", overrides=[*overrides, f"run={run.name}"])
@@ -99,13 +99,14 @@ def explain(message: str, overrides: list[str]) -> str:
 
 
 def merge(stored: list[str], given: list[str]) -> list[str]:
-    """The overrides a run began with, each replaced by a given one for the same key, then what is new."""
+    """Return the overrides a run began with, each replaced by a given one for the same key, then what is new."""
     fresh = {override.partition("=")[0]: override for override in given}
     return [fresh.pop(old.partition("=")[0], old) for old in stored] + list(fresh.values())
 
 
 def inherited(run: Run, given: list[str]) -> list[str]:
-    """The overrides of another run, without those of a section for which a preset is given: they belong to its own."""
+    """Return the overrides of another run, without those of a section for which a preset is given: they belong to its
+    own."""
     if not run.config.exists():
         raise ConfigError(f"like={run.name}: {run.config} is missing; `make status` lists the runs there are")
     require_seal(run)
@@ -114,7 +115,7 @@ def inherited(run: Run, given: list[str]) -> list[str]:
 
 
 def refuse_other_samples(source: Run, config: Config) -> None:
-    """A run that scores another's samples has them as they were drawn: FingerprintMismatch where it says otherwise."""
+    """Raise FingerprintMismatch where a run that scores another's samples says that they were sampled otherwise."""
     free = "reward, filter, compat and strategy.filter"
     advice = f"A run with samples_of={source.name} may differ from it in {free}, in nothing that decides samples."
     theirs, ours = (without(each.model_dump(mode="json"), (*EXECUTION, *SCORING)) for each in (load(source), config))
@@ -122,7 +123,7 @@ def refuse_other_samples(source: Run, config: Config) -> None:
 
 
 def stored_overrides(run: Run) -> list[str]:
-    """The overrides in the run's config.yaml; none for a new run."""
+    """Return the overrides in the run's config.yaml; none for a new run."""
     if not run.config.exists():
         return []
     overrides = read_settings(run.config).get("overrides")
@@ -152,7 +153,7 @@ def write(run: Run, values: dict[str, Any], overrides: list[str]) -> None:
 
 
 def refuse_credentials(overrides: list[str]) -> None:
-    """Overrides are kept in the run's folder: anything that looks like a secret, or could fetch one, stays out."""
+    """Raise ConfigError for an override that looks like a secret, or could fetch one: overrides are kept on disk."""
     for override in overrides:
         if CREDENTIALS.search(override):
             key = override.partition("=")[0]

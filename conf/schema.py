@@ -221,7 +221,7 @@ class Config(Section):
 
 
 def validate(values: dict[str, Any]) -> Config:
-    """The typed configuration; ConfigError lists every wrong key with what was found and what was expected."""
+    """Return the typed configuration; ConfigError lists every wrong key with what was found and what was expected."""
     for key, value in flatten(values).items():
         if isinstance(value, float) and not math.isfinite(value):
             raise ConfigError(f"{key}={value}: a finite number was expected")
@@ -267,8 +267,8 @@ def execution_file(run: Run) -> Path:
 
 
 def load(run: Run, rescored: bool = False) -> Config:
-    """The settings of a run, from its folder. ConfigError for a run that scores another's samples, unless `rescored`:
-    only who makes no samples, models or questions can do with one."""
+    """Return the settings of a run, from its folder. ConfigError for a run that scores another's samples, unless
+    `rescored`: only who makes no samples, models or questions can do with one."""
     values, execution = read_settings(run.config), read_settings(execution_file(run))
     require_seal(run)
     del values["overrides"], values["digest"]

@@ -12,7 +12,7 @@ from store.shards import read_bytes
 
 
 def read_settings(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file of a run; ConfigError when there is none."""
+    """Return the mapping in a YAML file of a run; ConfigError when there is none."""
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -27,7 +27,8 @@ def read_settings(path: Path) -> dict[str, Any]:
 
 
 def samples_run(run: Run) -> Run:
-    """The run whose questions, models and samples `run` has: its own, or those of the run that it scores anew."""
+    """Return the run whose questions, models and samples `run` has: its own, or those of the run that it scores
+    anew."""
     name = read_settings(run.config).get("samples_of")
     return Run(name, run.root) if isinstance(name, str) else run
 

@@ -28,7 +28,7 @@ FLAGS = {"near_duplicate": "overlap", "shared_answer": "shared_answer"}  # the t
 
 
 def compare_splits(splits: Mapping[str, Sequence[Question]]) -> dict[str, Any]:
-    """The content of _overlap.json.
+    """Return the content of _overlap.json.
 
     counts: {"train/test": {"questions": of test, kind: how many of them}}; flags: {"train/test": {question_id of test:
     {kind: question_id of its match in train}}}, for every pair of splits, the later one's questions flagged.
@@ -65,7 +65,8 @@ def find_overlap(seen: Sequence[Question], held_out: Sequence[Question]) -> dict
 
 
 def read_overlap(folder: Path, manifest: Manifest) -> dict[str, Any]:
-    """What compare_splits found for a run, from its questions folder; CorruptArtifact unless it is as written."""
+    """Return what compare_splits found for a run, from its questions folder; CorruptArtifact unless it is as
+    written."""
     content = read_bytes(folder / OVERLAP)
     if digest_bytes(content) != manifest.extra["reports"][OVERLAP]:
         raise corrupt(folder / OVERLAP, "it is not the file that the manifest names")
@@ -79,12 +80,12 @@ def shared_with_train(overlap: Mapping[str, Any], split: str) -> dict[str, list[
 
 
 def answer_keys(question: Question) -> list[str]:
-    """The normalised gold aliases, in order."""
+    """Return the normalised gold aliases, in order."""
     return [text_key(alias) for alias in question.answers]
 
 
 def ngrams(key: str) -> set[str]:
-    """The character n-grams of a normalised text between spaces; a shorter text is its own only one."""
+    """Return the character n-grams of a normalised text between spaces; a shorter text is its own only one."""
     padded = f" {key} "
     return {padded[i : i + NGRAM] for i in range(max(1, len(padded) - NGRAM + 1))}
 

@@ -11,7 +11,7 @@ from store.shards import Manifest, iter_shards, read_manifest
 
 
 def scored_samples(run: Run) -> Manifest:
-    """The manifest of M_0's scored samples; ConfigError where the run has none yet."""
+    """Return the manifest of M_0's scored samples; ConfigError where the run has none yet."""
     manifest = read_manifest(run.iteration(0).trajectories)
     if manifest is None:
         raise ConfigError(f"data.frontier.run={run.name} has no scored samples: run `make iterate N=0 RUN={run.name}`")
@@ -19,7 +19,7 @@ def scored_samples(run: Run) -> Manifest:
 
 
 def on_frontier(run: Run, manifest: Manifest, low: float, high: float) -> frozenset[str]:
-    """The ids of the run's training questions whose initial answers are right at a rate in [low, high]."""
+    """Return the ids of the run's training questions whose initial answers are right at a rate in [low, high]."""
     right: dict[str, dict[int, bool]] = defaultdict(dict)  # question_id -> init_index -> right
     for _, table in iter_shards(run.iteration(0).trajectories, manifest, "train", None):
         columns = (table[name].to_pylist() for name in ("question_id", "init_index", "transition"))

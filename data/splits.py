@@ -71,7 +71,8 @@ def parts_of(config: Mapping[str, Any]) -> dict[str, Part]:
 def draw(
     readings: Mapping[str, Reading], parts: Mapping[str, Part], seed: int, eligible: Set[str] | None = None
 ) -> tuple[dict[str, list[Question]], dict[str, int], list[SetAside]]:
-    """The questions of every split, how many each could have had, and what was left out since another split has it.
+    """Return the questions of every split, how many each could have had, and what was left out since another split has
+    it.
 
     Which questions a split loses to another depends on the intervals alone, not on their sizes. eligible: the ids that
     training questions are taken from, None is all.

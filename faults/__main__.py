@@ -57,7 +57,7 @@ def kills_part(bench: Bench) -> Iterator[Pair]:
 
 
 def cut(bench: Bench, trials: Callable[..., Iterator[Trial]]) -> tuple[list[Pair], Pair]:
-    """A pair for each stage, and the one of the files that readers saw in between."""
+    """Return a pair for each stage, and the one of the files that readers saw in between."""
     ours, seen = kills.count(kills.tried(trials(bench.stages), bench.scratch))
     some = islice(trials(bench.naive), 0, None, CONTROL_KILLS)
     theirs, control_seen = kills.count(kills.tried(some, bench.scratch))

@@ -18,7 +18,7 @@ Command = Callable[[list[str]], None]
 
 
 def nothing() -> None:
-    """Prepares a child that needs no preparation."""
+    """Prepare nothing."""
 
 
 @dataclass(frozen=True)

@@ -43,8 +43,8 @@ def flips(content: bytes, number: int, draw: random.Random) -> Iterator[bytes]:
 
 
 def damaged(bench: Bench, stages: Sequence[Stage], num_flips: int, every: int = 1) -> Iterator[Damage]:
-    """Truncations at every 1/16, nothing at all, odd JSON and `num_flips` flipped bits, of every file for each of its
-    readers; of these only one in `every`."""
+    """Yield truncations at every 1/16, nothing at all, odd JSON and `num_flips` flipped bits, of every file for each of
+    its readers; of these only one in `every`."""
     draw, number = random.Random(0), 0
     for reader, folder, name, content in readings(bench, stages):
         contents = [("truncated", content[: len(content) * part // 16]) for part in range(1, 16)]
@@ -74,7 +74,7 @@ def made(name: str) -> bool:
 
 
 def tallied(damages: Iterator[Damage], scratch: Path) -> list[Tally]:
-    """A tally for each kind of damage."""
+    """Return a tally for each kind of damage."""
     tallies: dict[str, Tally] = {}
     with get_context("fork").Pool(len(os.sched_getaffinity(0))) as pool:
         for kind, outcome, said in pool.imap_unordered(partial(try_once, scratch), damages, chunksize=8):
@@ -97,7 +97,7 @@ def try_once(scratch: Path, damage: Damage) -> tuple[str, str, str]:
 
 
 def outcome(damage: Damage, ended: Ended, folder: Path) -> str:
-    """What came of a damage."""
+    """Return what came of a damage."""
     path = Path(damage.name)
     if ended.code:
         named = path.name in ended.said or str(path.parent) in ended.said

@@ -32,7 +32,7 @@ class Watch:
         store.publish.open = self.open
 
     def open(self, path: Path, mode: str, buffering: int) -> "WatchedFile":
-        """The built-in `open`, with its writes announced; the project's one writer calls it."""
+        """Return the built-in `open`, with its writes announced; the project's one writer calls it."""
         return WatchedFile(open(path, mode, buffering), self._announce)
 
     def _audit(self, event: str, args: tuple) -> None:
@@ -99,7 +99,7 @@ def kill_at(number: int) -> Act:
 
 
 def fail_at(number: int, code: int) -> Act:
-    """The error `code` instead of event `number`, counted from 1."""
+    """Return the error `code` instead of event `number`, counted from 1."""
 
     def act(event: str, paths: list[str]) -> None:
         nonlocal number
@@ -111,6 +111,6 @@ def fail_at(number: int, code: int) -> Act:
 
 
 def log_to(path: Path) -> Act:
-    """A line for every event in the file `path`."""
+    """Return a line for every event in the file `path`."""
     file = open(path, "w", buffering=1)  # noqa: SIM115 (it stays open with the process)
     return lambda event, paths: print(event, *paths, file=file)

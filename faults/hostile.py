@@ -51,7 +51,7 @@ def with_header(path: Path, change: Callable[[dict], None]) -> None:
 
 
 def with_code(folder: Path, file: str, canary: Path) -> None:
-    """A configuration that asks for code of its own, which would make the canary."""
+    """Write a configuration that asks for code of its own, which would make the canary."""
     (folder / "evil.py").write_text(f"open({str(canary)!r}, 'w')\n")
     change_json(folder / file, auto_map={"AutoModel": "evil.Model", "AutoTokenizer": ["evil.Tokenizer", None]})
 
@@ -121,8 +121,8 @@ FOLDERS: dict[str, tuple[Callable[[Path, Path], object], str]] = {
 
 
 def hostile_folders(bench: Bench, every: int = 1) -> Tally:
-    """A run with each of the folders (one in `every`) for M_0, up to generation: refused with 2 or 5, the file named,
-    no canary."""
+    """Return a run with each of the folders (one in `every`) for M_0, up to generation: refused with 2 or 5, the file
+    named, no canary."""
     tally = Tally("hostile model folders")
     canary = bench.scratch / "canary"
     for name, (spoil, told) in list(FOLDERS.items())[::every]:
@@ -140,7 +140,7 @@ def hostile_folders(bench: Bench, every: int = 1) -> Tally:
 
 
 def begin(bench: Bench, place: Path) -> Ended:
-    """The stages of a new run on the hostile folder, until one is refused."""
+    """Run the stages of a new run on the hostile folder, until one is refused."""
     for command, argv in (
         (conf.__main__.main, settings(bench.scratch, "hostile")),
         (data.__main__.main, []),

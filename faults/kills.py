@@ -39,8 +39,8 @@ Result = tuple[Trial, str, str, bool]  # the outcome, what was said, whether eve
 
 
 def every_event(stages: Sequence[Stage], fault: int) -> Iterator[Trial]:
-    """A trial for each event of each stage that the fault can befall: a full disk what needs space, an I/O error the
-    rest, SIGKILL all."""
+    """Yield a trial for each event of each stage that the fault can befall: a full disk what needs space, an I/O error
+    the rest, SIGKILL all."""
     for stage in stages:
         for number, event in enumerate(stage.events, start=1):
             needs_space = event.split()[0] in NEED_SPACE
@@ -57,7 +57,7 @@ def triple_kills(stages: Sequence[Stage], number: int) -> Iterator[Trial]:
 
 
 def tried(trials: Iterable[Trial], scratch: Path) -> Iterator[Result]:
-    """The trials' results, from as many processes as there are cores."""
+    """Yield the trials' results, from as many processes as there are cores."""
     with get_context("fork").Pool(len(os.sched_getaffinity(0))) as pool:
         yield from pool.imap_unordered(partial(try_once, scratch), trials, chunksize=4)
 
@@ -84,7 +84,7 @@ def finish(stage: Stage, folder: Path) -> tuple[str, str]:
 
 
 def unexpected(ended: Ended, trial: Trial) -> str:
-    """What is wrong with how a run that was cut short ended; it may have had fewer events than `cut`."""
+    """Return what is wrong with how a run that was cut short ended; it may have had fewer events than `cut`."""
     if ended.code == 0:
         return ""
     if trial.fault == SIGKILL:
@@ -104,7 +104,7 @@ def all_whole(folder: Path, stage: Stage) -> bool:
 
 
 def count(results: Iterable[Result]) -> tuple[list[Tally], Tally]:
-    """A tally for each stage, and one of what readers saw between the runs."""
+    """Return a tally for each stage, and one of what readers saw between the runs."""
     tallies: dict[str, Tally] = {}
     seen = Tally("files seen in between")
     for trial, outcome, said, whole in results:

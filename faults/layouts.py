@@ -43,7 +43,7 @@ def layouts(bench: Bench) -> Tally:
 
 
 def contents(folder: Path) -> dict[str, list[dict[str, Any]]]:
-    """The rows of iteration 0's tables, in order, whatever the files they are in."""
+    """Return the rows of iteration 0's tables, in order, whatever the files they are in."""
     iteration = folder / "runs" / RUN / "iter_00"
     rows = {}
     for table in ("initial_answers", "corrections", "trajectories", "sft"):
@@ -53,5 +53,5 @@ def contents(folder: Path) -> dict[str, list[dict[str, Any]]]:
 
 
 def first_iteration(folder: Path) -> Tree:
-    """The files of iteration 0."""
+    """Return the files of iteration 0."""
     return {name: content for name, content in tree(folder).items() if "/iter_00/" in name}

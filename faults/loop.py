@@ -29,7 +29,7 @@ def chain(bench: Bench) -> list[Stage]:
 
 
 def finished_run(bench: Bench) -> Path:
-    """A copy of the finished run."""
+    """Return a copy of the finished run."""
     folder = bench.scratch / "loop"
     shutil.rmtree(folder, ignore_errors=True)
     return shutil.copytree(bench.whole, folder)
@@ -120,7 +120,7 @@ def killed_make(bench: Bench, repetitions: int) -> Tally:
 
 
 def clone(folder: Path) -> Path:
-    """A folder that looks like a clone of this project, with runs of its own."""
+    """Return a folder that looks like a clone of this project, with runs of its own."""
     folder.mkdir()
     for name in (".venv", "Makefile", "requirements", *rooms()):
         (folder / name).symlink_to(ROOT / name)

@@ -39,7 +39,7 @@ def own_files(bench: Bench, stage: Stage, folder: Path) -> Iterator[Damage]:
 
 
 def foreign_run(bench: Bench) -> Path:
-    """A folder with a run of the same name and shape and another seed."""
+    """Return a folder with a run of the same name and shape and another seed."""
     folder = bench.scratch / "foreign"
     if not folder.exists():
         unfinished = folder.with_name("foreign-unfinished")

@@ -103,7 +103,7 @@ COMMANDS: dict[Command, list[str]] = {
 
 
 def empty(bench: Bench) -> Path:
-    """An empty folder inside an empty folder, so that a way out of it shows."""
+    """Return an empty folder inside an empty folder, so that a way out of it shows."""
     outside = bench.scratch / "names"
     shutil.rmtree(outside, ignore_errors=True)
     inside = outside / "inside"

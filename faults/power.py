@@ -66,7 +66,7 @@ class Disk:
             entry.durable = (self._root / path).read_bytes()
 
     def _entry(self, path: str) -> tuple[Folder, str]:
-        """The folder that holds the last name of `path`, and that name."""
+        """Return the folder that holds the last name of `path`, and that name."""
         *parents, name = path.split("/")
         folder = self._top
         for parent in parents:
@@ -74,7 +74,7 @@ class Disk:
         return folder, name
 
     def states(self) -> Iterator[State]:
-        """What a power loss may leave now."""
+        """Yield what a power loss may leave now."""
         yield _flat(self._top, "durable")
         yield _flat(self._top, "seen")
 
@@ -95,7 +95,7 @@ def _flat(folder: Folder, view: str, prefix: str = "") -> State:
 
 
 def record(folder: Path, file: Path) -> Act:
-    """Appends every distinct state of `folder` that a power loss may leave to `file`."""
+    """Append every distinct state of `folder` that a power loss may leave to `file`."""
     disk, known = Disk(folder), set()
     out = open(file, "wb", buffering=0)  # noqa: SIM115 (open as long as the process)
 

@@ -68,7 +68,7 @@ class Place:
         return (self.folder / f"said-{self.number}").read_text(errors="replace")
 
     def begin(self) -> "Place":
-        """A new folder with a run up to its questions and base model."""
+        """Return a new folder with a run up to its questions and base model."""
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir()
         slow = [f"+engine.args.step_seconds={STEP_SECONDS}", "engine.throughput.max_num_seqs=16", "launcher.workers=2"]
@@ -92,7 +92,7 @@ class Place:
         return [pid for pid in self.processes() if b"generation.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
     def wait_for_none(self, seconds: float) -> list[int]:
-        """The processes that are still there after `seconds`."""
+        """Return the processes that are still there after `seconds`."""
         deadline = time.monotonic() + seconds
         while (left := list(self.processes())) and time.monotonic() < deadline:
             time.sleep(0.05)
@@ -103,7 +103,7 @@ GENERATE = ("generation", f"run={RUN}", "iteration=0")
 
 
 def interrupted(bench: Bench, repetitions: int) -> list[Tally]:
-    """Generation with its workers, stopped in each way at random moments, then run again."""
+    """Return generation with its workers, stopped in each way at random moments, then run again."""
     place = Place(bench.scratch / "processes", bench.scratch).begin()
     before = bench.scratch / "processes-before"
     shutil.rmtree(before, ignore_errors=True)
@@ -171,7 +171,8 @@ def killed_workers(bench: Bench, repetitions: int) -> Tally:
 
 
 def engine_faults(bench: Bench) -> Tally:
-    """An engine that dies, hangs, or refuses a request on one question: named, and the others' shards are kept."""
+    """Return an engine that dies, hangs, or refuses a request on one question: named, and the others' shards are
+    kept."""
     tally = Tally("engine dies, hangs, refuses")
     place = Place(bench.scratch / "processes", bench.scratch).begin()
     table = pq.read_table(place.folder / "runs" / RUN / "questions" / "train-00000-of-00001.parquet")

@@ -82,8 +82,8 @@ def race(bench: Bench, stage: Stage, number: int, prepare: Callable[[], object])
 
 
 def undetermined_workers(bench: Bench, repetitions: int) -> Tally:
-    """The same with engines that never answer alike: every planned row is there once, and each correction is of the
-    initial answer that was published."""
+    """Return the same with engines that never answer alike: every planned row is there once, and each correction is of
+    the initial answer that was published."""
     tally = Tally("workers that answer differently")
     stage = generation_stage(bench, naive=False)
     whole = rows(bench.whole)

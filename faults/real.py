@@ -42,7 +42,7 @@ Key = tuple[str, ...]
 
 
 def real_model(bench: Bench) -> Iterator[Tally]:
-    """A run without interruption, one that is killed, and the two compared."""
+    """Yield a run without interruption, one that is killed, and the two compared."""
     place = Place(clone(bench.scratch / "real"), bench.scratch)
     started = time.monotonic()
     assert iterate(place, "whole").wait(1800) == 0, place.said
@@ -107,7 +107,7 @@ def compare(whole: Run, killed: Run) -> Tally:
 
 
 def samples(run: Run, number: int, table: str) -> dict[Key, list[dict[str, Any]]]:
-    """The rows of a table by (question_id, init_index[, corr_index]), as they lie on disk."""
+    """Return the rows of a table by (question_id, init_index[, corr_index]), as they lie on disk."""
     rows = defaultdict(list)
     for path in sorted((run.iteration(number).dir / table).glob("*.parquet")):
         for row in pq.read_table(path).to_pylist():

@@ -137,7 +137,7 @@ def bad_rows(bench: Bench) -> Tally:
 
 
 def make_questions(bench: Bench, folder: Path, file: str, content: bytes, *overrides: str) -> Ended:
-    """The questions of a new run in `folder`, from a file with this content."""
+    """Return the questions of a new run in `folder`, from a file with this content."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     (folder / file).write_bytes(content)
@@ -152,7 +152,7 @@ def quarantined(folder: Path) -> list[dict]:
 
 
 def questions(folder: Path) -> list[str]:
-    """The questions of all splits."""
+    """Return the questions of all splits."""
     place = Run(RUN, folder / "runs").questions
     manifest = read_manifest(place)
     tables = [table for split in SPLITS for _, table in iter_shards(place, manifest, split, QUESTIONS)]

@@ -41,7 +41,7 @@ Values = dict[str, Any]
 
 
 def leaves(values: Values, prefix: str = "") -> Iterator[str]:
-    """The dotted key of every setting; a list is one."""
+    """Yield the dotted key of every setting; a list is one."""
     for key, value in values.items():
         if isinstance(value, dict) and value:
             yield from leaves(value, f"{prefix}{key}.")
@@ -50,7 +50,7 @@ def leaves(values: Values, prefix: str = "") -> Iterator[str]:
 
 
 def changed(values: Values, key: str) -> Values:
-    """The settings with another valid value for `key`."""
+    """Return the settings with another valid value for `key`."""
     *parents, leaf = key.split(".")
     for candidate in candidates(read(values, key)):
         other = copy.deepcopy(values)
@@ -118,14 +118,14 @@ def put(folder: Path, values: Values) -> Path:
 
 
 def lane(bench: Bench, values: Values) -> Path:
-    """A copy of the finished run with other settings."""
+    """Return a copy of the finished run with other settings."""
     folder = bench.scratch / f"lane-{os.getpid()}"
     shutil.rmtree(folder, ignore_errors=True)
     return put(shutil.copytree(bench.whole, folder), values)
 
 
 def compose(bench: Bench, stage: Stage, values: Values, key: str) -> tuple[str, str]:
-    """The configuration is composed again beside another value for `key`: refused, with the key."""
+    """Return the configuration is composed again beside another value for `key`: refused, with the key."""
     ended = stage.run(lane(bench, changed(values, key)))
     told = f"{key}: " in ended.said and " -> " in ended.said
     outcome = PROMISED if ended.code == 3 and told else STOPPED if ended.code else SILENT
@@ -152,5 +152,5 @@ def reuse(bench: Bench, stages: list[Stage], values: Values, key: str) -> tuple[
 
 
 def made_from(folder: Path) -> Tree:
-    """The run's files but its settings."""
+    """Return the run's files but its settings."""
     return {name: content for name, content in tree(folder).items() if Path(name).suffix != ".yaml"}

@@ -72,7 +72,7 @@ class Stage:
         return run(self.command, self.argv, folder, prepare)
 
     def whole(self, folder: Path) -> "Stage":
-        """The stage with what one uninterrupted run of it does in `folder`."""
+        """Return the stage with what one uninterrupted run of it does in `folder`."""
         log = folder.parent / "events"
         ended = self.run(folder, log_to(log))
         assert ended.code == 0, f"{self.name}: {ended.said}"
@@ -92,7 +92,7 @@ class Bench:
 
 
 def settings(scratch: Path, model: str = "model") -> list[str]:
-    """The overrides of the run: some 20 + 10 + 10 questions in shards of 8, with fixed initial answers."""
+    """Return the overrides of the run: some 20 + 10 + 10 questions in shards of 8, with fixed initial answers."""
     return [
         "device=cpu", "engine=fake", "data=local", f"data.files.questions.path={scratch / 'questions.jsonl'}",
         "data.train=null", "data.validation=null", "data.test=null", f"model.path={scratch / model}", "strategy=FNE",
@@ -114,7 +114,7 @@ def generate(argv: list[str]) -> None:
 
 
 def publish_trained(trained: Path, argv: list[str]) -> None:
-    """The training stage with the weights in `trained` for those it would train."""
+    """Run the training stage with the weights in `trained` for those it would train."""
     from training import trainer
 
     log = [{"step": 1, "loss": 1.0, "grad_norm": 1.0, "learning_rate": 1.0}]
@@ -123,7 +123,7 @@ def publish_trained(trained: Path, argv: list[str]) -> None:
 
 
 def train(argv: list[str]) -> None:
-    """The training stage on one core: its sums then have one order."""
+    """Run the training stage on one core: its sums then have one order."""
     import torch
 
     torch.set_num_threads(1)
@@ -131,7 +131,7 @@ def train(argv: list[str]) -> None:
 
 
 def chain(scratch: Path) -> list[tuple[str, Command, list[str]]]:
-    """What `make iterate N=1` runs, by name."""
+    """Return what `make iterate N=1` runs, by name."""
     first, second = [f"run={RUN}", "iteration=0"], [f"run={RUN}", "iteration=1"]
     return [
         ("configuration", conf.__main__.main, [f"run={RUN}", *settings(scratch)]),
@@ -147,7 +147,8 @@ def chain(scratch: Path) -> list[tuple[str, Command, list[str]]]:
 
 @contextlib.contextmanager
 def scratch_folder() -> Iterator[Path]:
-    """A folder for all that is tried, in memory where there is room: what an fsync does to a disk is not tried here."""
+    """Yield a folder for all that is tried, in memory where there is room: what an fsync does to a disk is not tried
+    here."""
     room = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > 1 << 30
     with tempfile.TemporaryDirectory(prefix="stasc-faults-", dir=MEMORY if room else None) as folder:
         yield Path(folder)
@@ -174,7 +175,7 @@ def prepare(scratch: Path) -> Bench:
 
 
 def again(stage: Stage, scratch: Path) -> Stage:
-    """A variant of a stage, run whole; it must leave the same tree."""
+    """Return a variant of a stage, run whole; it must leave the same tree."""
     other = stage.whole(stage.begin(scratch / "again"))
     differing = {name for name, _ in other.after.items() ^ stage.after.items()}
     assert not differing, f"{stage.name}: {sorted(differing)} differ between equal runs"

@@ -49,7 +49,7 @@ def merged(fault: str, tallies: Iterable[Tally]) -> Tally:
 
 
 def table(pairs: Iterable[tuple[Tally, Tally | None]]) -> str:
-    """A line for each kind of fault, the project's counts left and the control's right."""
+    """Return a line for each kind of fault, the project's counts left and the control's right."""
     titles = ("tried", "as promised", "stopped", "wrong")
     lines = [f"{'':<44}{'this project':>38}   |{'the same without the protocol':>38}"]
     lines.append(LINE.format("fault", *titles, *titles))

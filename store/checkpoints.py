@@ -52,7 +52,7 @@ class Checkpoint:
     schema_version: int = VERSION
 
     def to_json(self) -> bytes:
-        """The record's file: every bit of it counts, so it carries the digest of its own content too."""
+        """Return the record's file: every bit of it counts, so it carries the digest of its own content too."""
         values = asdict(self)
         return json.dumps(values | {"record_digest": digest(values)}, indent=1, sort_keys=True).encode() + b"\n"
 
@@ -76,7 +76,7 @@ def describe_folder(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def folder_digest(files: dict[str, dict[str, Any]]) -> str:
-    """The identity of a model: its files' names and contents."""
+    """Return the identity of a model: its files' names and contents."""
     return digest({name: entry["sha256"] for name, entry in files.items()})
 
 
@@ -108,7 +108,7 @@ def publish_reference(target: Path, base: "Checkpoint", base_folder: Path, setti
 
 
 def read_record(path: Path) -> Checkpoint | None:
-    """The record at `path` (`_checkpoint.json` or `base_model.json`), None where there is none."""
+    """Return the record at `path` (`_checkpoint.json` or `base_model.json`), None where there is none."""
     if not path.exists():
         return None
     values = read_object(path)
@@ -135,8 +135,8 @@ def verify_folder(folder: Path, record: Checkpoint) -> None:
 
 
 def locate(run: Run, iteration: int) -> tuple[Path, Checkpoint]:
-    """The folder with M_n's weights and its record; the files are not yet verified. M_0 is what base_model.json names,
-    a later M_n must have been trained on the rows that are there now."""
+    """Return the folder with M_n's weights and its record; the files are not yet verified. M_0 is what base_model.json
+    names, a later M_n must have been trained on the rows that are there now."""
     if iteration == 0:
         record = read_record(run.base_model)
         if record is None or record.stands_for is None:

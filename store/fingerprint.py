@@ -16,7 +16,7 @@ SEED_BITS = 63  # fits a signed 64-bit column and torch.Generator.manual_seed
 
 
 def canonical_json(value: Any) -> bytes:
-    """The one JSON text of a value: sorted keys, no spaces, UTF-8, no NaN."""
+    """Return the one JSON text of a value: sorted keys, no spaces, UTF-8, no NaN."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 
@@ -37,14 +37,14 @@ def digest_file(path: Path) -> str:
 
 
 def sample_seed(*key: str | int) -> int:
-    """A request's seed, from what it is and from nothing else: batch, shard, worker and N_init x N_corr do not
+    """Return a request's seed, from what it is and from nothing else: batch, shard, worker and N_init x N_corr do not
     enter, so the samples of a 1 x 1 cell are a subset of those of a 5 x 5 cell. Hashed, because engines that count
     seeds up share noise between neighbours."""
     return int.from_bytes(hashlib.sha256(canonical_json(key)).digest()[:8], "big") >> (64 - SEED_BITS)
 
 
 def flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """{'a': {'b': 1}} -> {'a.b': 1}; lists are values."""
+    """Turn {'a': {'b': 1}} into {'a.b': 1}; lists are values."""
     flat: dict[str, Any] = {}
     for key, item in value.items():
         flat |= flatten(item, f"{prefix}{key}.") if isinstance(item, Mapping) and item else {f"{prefix}{key}": item}

@@ -15,7 +15,7 @@ CONTROL_GROUPS = {
 
 
 def model_tensors(folder: Path) -> Iterator[Tensor]:
-    """The tensors of a model folder, from the headers of its safetensors files."""
+    """Yield the tensors of a model folder, from the headers of its safetensors files."""
     for path in sorted(folder.glob("*.safetensors")):
         yield from read_tensors(path).values()
 

@@ -111,7 +111,7 @@ class Run:
         return Iteration(number, self.dir / f"iter_{number:02d}")
 
     def iterations(self) -> list[Iteration]:
-        """The iterations on disk, in order."""
+        """Return the iterations on disk, in order."""
         found = (re.fullmatch(r"iter_(\d\d)", entry.name) for entry in self.dir.glob("iter_*"))
         return [self.iteration(n) for n in sorted(int(match[1]) for match in found if match)]
 
@@ -134,7 +134,7 @@ def stage_arguments(argv: list[str], stage: str, *keys: str) -> dict[str, str]:
 
 
 def iteration_number(text: str) -> int:
-    """An iteration's number from the command line, 0 (the untrained M_0) to 99."""
+    """Return an iteration's number from the command line, 0 (the untrained M_0) to 99."""
     if not text.isdecimal() or int(text) > MAX_ITERATION:
         raise ConfigError(f"iteration={text!r} was given, a whole number from 0 to {MAX_ITERATION} was expected")
     return int(text)

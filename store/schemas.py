@@ -74,7 +74,7 @@ _TRAJECTORY = (
 
 
 def trajectories(rewards: list[str]) -> pa.Schema:
-    """The trajectories schema with a pair of float32 columns for every reward in `rewards`."""
+    """Return the trajectories schema with a pair of float32 columns for every reward in `rewards`."""
     names = [f"{side}_{reward}" for reward in rewards for side in ("initial", "correction")]
     return _schema(*_TRAJECTORY, *((name, pa.float32()) for name in names))
 

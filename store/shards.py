@@ -34,7 +34,7 @@ def shard_name(split: str, index: int, count: int) -> str:
 
 
 def encode_shard(table: pa.Table, schema: pa.Schema, header: dict[str, Any]) -> bytes:
-    """The bytes of a shard: zstd, page checksums, explicit schema, and `header` with rows and sha256 added."""
+    """Return the bytes of a shard: zstd, page checksums, explicit schema, and `header` with rows and sha256 added."""
     header = header | {"schema_version": VERSION, "rows": table.num_rows, "sha256": UNSET}
     sink = pa.BufferOutputStream()
     with pq.ParquetWriter(sink, schema, compression="zstd", write_page_checksum=True) as writer:
@@ -54,15 +54,15 @@ def write_shard(path: Path, table: pa.Table, schema: pa.Schema, header: dict[str
 def read_shard(
     path: Path, schema: pa.Schema | None = None, columns: Sequence[str] | None = None
 ) -> tuple[pa.Table, dict[str, Any]]:
-    """A shard's table, or these columns of it, and its header. CorruptArtifact unless every bit is as written and the
-    schema is `schema`."""
+    """Return a shard's table, or these columns of it, and its header. CorruptArtifact unless every bit is as written
+    and the schema is `schema`."""
     return decode_shard(read_bytes(path), path, schema, columns)
 
 
 def decode_shard(
     content: bytes, path: Path, schema: pa.Schema | None, columns: Sequence[str] | None = None
 ) -> tuple[pa.Table, dict[str, Any]]:
-    """The table and header in a shard's bytes, after the checks of read_shard; `path` is for messages."""
+    """Return the table and header in a shard's bytes, after the checks of read_shard; `path` is for messages."""
     _verify_hash(content, path)
     # not pq.read_table, and no threads: Arrow's outlive it and can abort the interpreter's exit (docs/decisions.md)
     with pq.ParquetFile(pa.BufferReader(content)) as file:
@@ -73,13 +73,14 @@ def decode_shard(
 
 
 def verify_shard(content: bytes, path: Path) -> dict[str, Any]:
-    """The header of a shard, after every bit of it was found to be as written; nothing is decoded but the footer."""
+    """Return the header of a shard, after every bit of it was found to be as written; nothing is decoded but the
+    footer."""
     _verify_hash(content, path)
     return _header(pq.read_metadata(pa.BufferReader(content)), path)
 
 
 def read_bytes(path: Path) -> bytes:
-    """A file of the run; CorruptArtifact when it is not there."""
+    """Return a file of the run; CorruptArtifact when it is not there."""
     try:
         return path.read_bytes()
     except FileNotFoundError:
@@ -87,7 +88,8 @@ def read_bytes(path: Path) -> bytes:
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """A JSON object of the run; CorruptArtifact for anything else, FingerprintMismatch for one of a later version."""
+    """Return a JSON object of the run; CorruptArtifact for anything else, FingerprintMismatch for one of a later
+    version."""
     try:
         value = json.loads(read_bytes(path))
     except (ValueError, RecursionError) as error:
@@ -101,12 +103,12 @@ def read_object(path: Path) -> dict[str, Any]:
 
 
 def corrupt(path: Path, why: str) -> CorruptArtifact:
-    """The error for a file that cannot be trusted, with the way out of it."""
+    """Return the error for a file that cannot be trusted, with the way out of it."""
     return CorruptArtifact(f"{path} cannot be used: {why}. {WAY_OUT}")
 
 
 def newer(path: Path, version: int) -> FingerprintMismatch:
-    """The error for a file that a later version of this code wrote."""
+    """Return the error for a file that a later version of this code wrote."""
     return FingerprintMismatch(f"{path} has schema version {version}, this code reads up to {VERSION}: update the code")
 
 
@@ -162,7 +164,8 @@ class Manifest:
 
 
 def read_manifest(folder: Path) -> Manifest | None:
-    """The manifest of a stage folder, None where the stage has not finished. A damaged or edited one is refused."""
+    """Return the manifest of a stage folder, None where the stage has not finished. A damaged or edited one is
+    refused."""
     path = folder / MANIFEST
     if not path.exists():
         return None
@@ -178,7 +181,7 @@ def read_manifest(folder: Path) -> Manifest | None:
 
 
 def required_manifest(folder: Path, made_by: str) -> Manifest:
-    """The manifest of a stage that must have finished; `made_by` is the command that makes it."""
+    """Return the manifest of a stage that must have finished; `made_by` is the command that makes it."""
     manifest = read_manifest(folder)
     if manifest is None:
         raise CorruptArtifact(f"{folder / MANIFEST} is missing: run `{made_by}` first")
@@ -186,7 +189,8 @@ def required_manifest(folder: Path, made_by: str) -> Manifest:
 
 
 def describe_shard(content: bytes, header: dict[str, Any]) -> dict[str, Any]:
-    """What a manifest says of a shard; its sha256 is the one in its footer (the file's, with that field zeroed)."""
+    """Return what a manifest says of a shard; its sha256 is the one in its footer (the file's, with that field
+    zeroed)."""
     return {"rows": header["rows"], "bytes": len(content), "sha256": header["sha256"]}
 
 
@@ -204,8 +208,8 @@ def iter_shards(
 
 
 def split_shards(folder: Path, manifest: Manifest, split: str) -> tuple[Path, dict[str, dict[str, Any]]]:
-    """The folder in which a split's shards lie, another one where they are reused, and what the manifest there says of
-    each, in order of their names."""
+    """Return the folder in which a split's shards lie, another one where they are reused, and what the manifest there
+    says of each, in order of their names."""
     if split in manifest.reused:
         reference = manifest.reused[split]
         folder = (folder / reference["folder"]).resolve()
@@ -216,7 +220,7 @@ def split_shards(folder: Path, manifest: Manifest, split: str) -> tuple[Path, di
 
 
 def read_listed(path: Path, entry: dict[str, Any], schema: pa.Schema, columns: Sequence[str] | None = None) -> pa.Table:
-    """The table of a shard that a manifest says `entry` of; `columns` as in read_shard."""
+    """Return the table of a shard that a manifest says `entry` of; `columns` as in read_shard."""
     table, header = read_shard(path, schema, columns)
     if header["sha256"] != entry["sha256"]:
         raise corrupt(path, "it is not the file that the manifest names")

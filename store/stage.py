@@ -13,7 +13,7 @@ ANOTHER_RUN = "Keep this run as it is and start another with RUN=<new name>, or 
 
 
 def finished(folder: Path, settings: dict[str, Any], parents: dict[str, str]) -> Manifest | None:
-    """The manifest of a stage that is complete and current, else None.
+    """Return the manifest of a stage that is complete and current, else None.
 
     Other settings are refused (FingerprintMismatch, key by key). Other parents mean that what it was made from was
     made anew: the old folder is moved aside, unharmed, and the stage has work.
@@ -58,5 +58,5 @@ def refuse_strays(folder: Path, planned: set[str]) -> None:
 
 
 def lineage(settings: dict[str, Any], parents: dict[str, str]) -> str:
-    """The digest that every shard of a stage carries, so that a shard copied in from another run is found."""
+    """Return the digest that every shard of a stage carries, so that a shard copied in from another run is found."""
     return digest({"settings": settings, "parents": parents})

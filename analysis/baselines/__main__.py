@@ -34,7 +34,7 @@ def main(argv: list[str]) -> None:
 
 
 def describe(run: str, table: list[Baseline]) -> str:
-    """The table as text."""
+    """Return the table as text."""
     titles = ("right answers, %", "tokens per", "training", "equal", "")
     more = ("(95 % interval)", "question", "tokens", "budget", "against STaSC's last model")
     lines = [COLUMNS.format(f"run {run}, test", *titles).rstrip(), COLUMNS.format("", *more)]

@@ -14,7 +14,8 @@ ALONE = ["launcher.pool=null", "sampling.num_corrections=1", "eval.rounds=1"]
 
 
 def settings_of(run: Run, baseline: str) -> list[str]:
-    """The overrides with which the run `<run>-<baseline>` differs from `run`; ConfigError where it trained nothing.
+    """Return the overrides with which the run `<run>-<baseline>` differs from `run`; ConfigError where it trained
+    nothing.
 
     star: as many initial answers as generate the training tokens of all of the run's iterations. m0: as many first
     answers to the test questions as take the tokens of the run's own pairs on them.
@@ -37,7 +38,7 @@ def settings_of(run: Run, baseline: str) -> list[str]:
 
 
 def trained_iterations(run: Run) -> list[Iteration]:
-    """A run's finished iterations, M_0's and at least one that was trained."""
+    """Return a run's finished iterations, M_0's and at least one that was trained."""
     iterations = finished_iterations(run)
     if len(iterations) < 2:
         raise ConfigError(f"{run.dir} has no trained model to compare: run `make iterate N=1 RUN={run.name}` first")
@@ -61,7 +62,7 @@ def inference_tokens(iteration: Iteration) -> int:
 
 
 def split_metrics(iteration: Iteration, split: str) -> dict[str, Any]:
-    """A split's entry in metrics.json."""
+    """Return a split's entry in metrics.json."""
     return metrics_of(iteration)["splits"][split]
 
 

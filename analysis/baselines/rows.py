@@ -37,8 +37,8 @@ class Answers(NamedTuple):
 
 
 def rows(run: Run) -> list[Baseline]:
-    """The table of a run. Answers are compared with those of its last model: one with its correction, the outcome of
-    several with the outcome of its several corrections."""
+    """Return the table of a run. Answers are compared with those of its last model: one with its correction, the
+    outcome of several with the outcome of its several corrections."""
     iterations = trained_iterations(run)
     test = {iteration.number: question_counts(iteration, "test") for iteration in iterations}
     last = iterations[-1].number
@@ -110,14 +110,14 @@ def gold(run: Run, own: Answers) -> Baseline:
 
 
 def decided_corrections(run: Run, last: Iteration) -> QuestionCounts | None:
-    """The majority of each question's corrections; None where there is one of each."""
+    """Return the majority of each question's corrections; None where there is one of each."""
     if load(run).eval.num_samples == 1:
         return None
     return votes.decide(votes.read_samples(last, "correction"), votes.majority)
 
 
 def corrections_voted(run: Run, last: Iteration, voted: QuestionCounts | None, spent: int) -> Baseline:
-    """The run's own answers where it may give several."""
+    """Return the run's own answers where it may give several."""
     size = load(run).eval.num_samples
     name = f"STaSC M_{last.number}, majority of {size} corrections"
     if voted is None:
@@ -128,7 +128,8 @@ def corrections_voted(run: Run, last: Iteration, voted: QuestionCounts | None, s
 
 
 def of_many(run: Run, last: Iteration, own: Answers) -> Iterator[Baseline]:
-    """The majority of k answers of M_0, and any right one of them: k takes the tokens of the run's pairs on test."""
+    """Yield the majority of k answers of M_0, and any right one of them: k takes the tokens of the run's pairs on
+    test."""
     names = "M_0, majority of k answers (self-consistency)", "M_0, any of k right (upper bound: needs the gold answer)"
     made = Run(f"{run.name}-m0", run.root)
     found = finished_iterations(made)

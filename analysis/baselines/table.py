@@ -24,7 +24,7 @@ class Baseline(NamedTuple):
 
 
 def read_baselines(run: Run) -> list[Baseline]:
-    """The rows of runs/<run>/baselines.json; [] where none were measured."""
+    """Return the rows of runs/<run>/baselines.json; [] where none were measured."""
     path = run.dir / BASELINES
     return [as_baseline(row) for row in read_object(path)["rows"]] if path.exists() else []
 
@@ -35,6 +35,6 @@ def as_baseline(row: dict[str, Any]) -> Baseline:
 
 
 def to_json(rows: list[Baseline]) -> bytes:
-    """The content of baselines.json."""
+    """Return the content of baselines.json."""
     plain = [row._asdict() | {"accuracy": row.accuracy and row.accuracy._asdict()} for row in rows]
     return json.dumps({"rows": plain}, indent=1, ensure_ascii=False, allow_nan=False).encode() + b"\n"

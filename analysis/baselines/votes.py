@@ -49,7 +49,8 @@ def any_right(samples: Sequence[Sample]) -> bool:
 
 
 def first_of(samples: Mapping[str, list[Sample]], size: float) -> dict[str, list[Sample]]:
-    """The first `size` samples of every question on average: of 6.3, seven for 30 % of the questions, by their id."""
+    """Return the first `size` samples of every question on average: of 6.3, seven for 30 % of the questions, by their
+    id."""
     whole = int(size)
 
     def of_question(question_id: str) -> int:

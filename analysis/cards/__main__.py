@@ -77,7 +77,7 @@ def main(argv: list[str]) -> None:
 
 
 def trajectories_card(record: RunRecord, results: Results, iteration: IterationRecord) -> Any:
-    """The dataset card of iter_n/trajectories/."""
+    """Return the dataset card of iter_n/trajectories/."""
     metrics = {}
     for split in SPLITS:
         figures, counts = results.figures[split][iteration.number], iteration.metrics["splits"][split]
@@ -92,7 +92,7 @@ def trajectories_card(record: RunRecord, results: Results, iteration: IterationR
 
 
 def sft_card(record: RunRecord, iteration: IterationRecord) -> Any:
-    """The dataset card of iter_n/sft/."""
+    """Return the dataset card of iter_n/sft/."""
     reasons = iteration.metrics["splits"]["train"]["reasons"]
     kept = ("improving", "kept_correct", "unfiltered", "random", "initial_correct", "gold")
     trained = record.settings["strategy"]["trains_on"].replace("_", " ")
@@ -105,7 +105,7 @@ def sft_card(record: RunRecord, iteration: IterationRecord) -> Any:
 
 
 def dataset_card(record: RunRecord, iteration: IterationRecord, stage: str, schema: pa.Schema, **values: Any) -> Any:
-    """A card for the Parquet files of a stage; one split per prefix of the files' names."""
+    """Return a card for the Parquet files of a stage; one split per prefix of the files' names."""
     from huggingface_hub import DatasetCard, DatasetCardData
 
     manifest, settings = iteration.manifests[stage], record.settings
@@ -133,7 +133,7 @@ def dataset_card(record: RunRecord, iteration: IterationRecord, stage: str, sche
 
 
 def model_card(record: RunRecord, results: Results, iteration: IterationRecord) -> Any:
-    """The model card of M_n."""
+    """Return the model card of M_n."""
     from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
     number, settings, checkpoint = iteration.number, record.settings, iteration.checkpoint
@@ -182,7 +182,7 @@ def model_card(record: RunRecord, results: Results, iteration: IterationRecord) 
 
 
 def common(record: RunRecord, iteration: IterationRecord) -> dict[str, Any]:
-    """What every card of an iteration says."""
+    """Return what every card of an iteration says."""
     settings, sampling = record.settings, record.settings["sampling"]
     strategy, source = settings["strategy"], settings["data"]["source"]
     return {

@@ -44,7 +44,7 @@ def main(argv: list[str]) -> None:
 
 
 def show(run: Run, selection: Selection, limit: str) -> None:
-    """The pairs as text, through a pager on a terminal."""
+    """Show the pairs as text, through a pager on a terminal."""
     if not limit.isdecimal():
         raise ConfigError(f"limit={limit!r} was given, a number of pairs was expected (0 is all)")
     found = collect(read_selected(run, selection), int(limit) or ALL)

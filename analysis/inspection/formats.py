@@ -20,14 +20,14 @@ Selected = Iterable[tuple[int, pa.Table]]  # (iteration, rows), shard by shard
 
 
 def write_jsonl(selected: Selected, sink: BinaryIO) -> None:
-    """A JSON object a line, ASCII only: no text acts on the terminal it is shown in."""
+    """Write a JSON object a line, ASCII only: no text acts on the terminal it is shown in."""
     for iteration, table in selected:
         for row in table.to_pylist():
             sink.write(json.dumps({"iteration": iteration} | row).encode() + b"\n")
 
 
 def write_csv(selected: Selected, sink: BinaryIO) -> None:
-    """A header and a line per pair, texts quoted, lists as JSON."""
+    """Write a header and a line per pair, texts quoted, lists as JSON."""
     writer = None
     for iteration, table in selected:
         for row in table.to_pylist():
@@ -39,7 +39,7 @@ def write_csv(selected: Selected, sink: BinaryIO) -> None:
 
 
 def cell(value: object) -> object:
-    """A value as a spreadsheet may see it."""
+    """Return a value as a spreadsheet may see it."""
     if isinstance(value, list):
         value = json.dumps(value, ensure_ascii=False)
     if not isinstance(value, str):

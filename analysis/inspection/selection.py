@@ -30,7 +30,7 @@ class Selection:
 
 
 def parse_selection(values: Mapping[str, str]) -> Selection:
-    """The selection in a command's arguments, where "" is no condition; ConfigError for a value that is none."""
+    """Return the selection in a command's arguments, where "" is no condition; ConfigError for a value that is none."""
     transition = one_of("transition", values["transition"], tuple(name.replace("->", "-") for name in TRANSITIONS))
     kept = one_of("kept", values["kept"], ("yes", "no"))
     return Selection(
@@ -50,7 +50,8 @@ def one_of(key: str, value: str, known: tuple[str, ...]) -> str | None:
 
 
 def read_selected(run: Run, selection: Selection) -> Iterator[tuple[int, pa.Table]]:
-    """(iteration, the selected rows of one shard), shard by shard, each verified; ConfigError where none is there."""
+    """Yield (iteration, the selected rows of one shard), shard by shard, each verified; ConfigError where none is
+    there."""
     scored = [iteration for iteration in run.iterations() if (iteration.trajectories / MANIFEST).exists()]
     if selection.iteration is not None:
         scored = [iteration for iteration in scored if iteration.number == selection.iteration]
@@ -64,7 +65,7 @@ def read_selected(run: Run, selection: Selection) -> Iterator[tuple[int, pa.Tabl
 
 
 def read_tables(iteration: Iteration, split: str) -> Iterator[pa.Table]:
-    """A split's trajectories, shard by shard, each verified."""
+    """Yield a split's trajectories, shard by shard, each verified."""
     made_by = f"python -m filtering run={iteration.dir.parent.name} iteration={iteration.number}"
     manifest = required_manifest(iteration.trajectories, made_by)
     schema = trajectories(manifest.settings["scoring"]["rewards"])

@@ -51,7 +51,7 @@ class Style:
 
 
 def describe(name: str, found: Found, style: Style) -> Iterator[str]:
-    """The screen, line by line."""
+    """Yield the screen, line by line."""
     yield style("bold", f"run {name}")
     yield COUNTS.format("split", "iter", "pairs", *map(in_words, TRANSITIONS), "kept")
     for (split, iteration), counter in found.transitions.items():
@@ -82,7 +82,7 @@ def describe_pair(row: dict[str, Any], style: Style) -> Iterator[str]:
 
 
 def labelled(label: str, text: str) -> Iterator[str]:
-    """A text behind its label, its further lines under its first."""
+    """Yield a text behind its label, its further lines under its first."""
     for number, line in enumerate(text.rstrip().split("\n")):
         yield f"  {'' if number else label:<{LABEL - 2}}{line}"
 

@@ -61,7 +61,7 @@ def report_runs(patterns: str) -> None:
 
 
 def matching(pattern: str) -> list[Run]:
-    """The run of that name, or all whose name fits a pattern with `*`."""
+    """Return the run of that name, or all whose name fits a pattern with `*`."""
     if "*" not in pattern:
         return [Run(pattern)]
     names = sorted(entry.name for entry in RUNS.glob("*") if fnmatchcase(entry.name, pattern))

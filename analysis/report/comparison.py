@@ -82,7 +82,7 @@ def heat_maps(cells: Sequence[Cell]) -> list[dict[str, Any]]:
 
 
 def heat_cell(value: float | None, highest: float, num_corrections: int) -> dict[str, Any]:
-    """A value and its share of the highest one in fifths."""
+    """Return a value and its share of the highest one in fifths."""
     heat = 0 if value is None or highest == 0 else round(5 * value / highest)
     return {"value": value, "heat": heat, "num_corrections": num_corrections}
 
@@ -99,7 +99,7 @@ def over_seeds(cells: Sequence[Cell]) -> list[dict[str, Any]]:
 
 
 def start_table(runs: Sequence[Run], records: Sequence[RunRecord]) -> list[StartEstimate]:
-    """What each cell of a grid can expect of its first iteration, from the largest pool of M_0's samples."""
+    """Return what each cell of a grid can expect of its first iteration, from the largest pool of M_0's samples."""
 
     def size(record: RunRecord) -> int:
         return record.settings["sampling"]["num_initial"] * record.settings["sampling"]["num_corrections"]

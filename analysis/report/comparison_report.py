@@ -22,7 +22,8 @@ SCRIPTS = ["views.js"]
 def comparison_report(
     title: str, runs: Sequence[Run], records: Sequence[RunRecord], unfinished: Sequence[str]
 ) -> tuple[bytes, dict[str, bytes]]:
-    """The report's file and {file name: content} of its plot. BadInput for runs on other questions than the first's."""
+    """Return the report's file and {file name: content} of its plot. BadInput for runs on other questions than the
+    first's."""
     cells = [make_cell(record) for record in records]
     content = {
         "cells": cells,

@@ -59,7 +59,7 @@ class Series(NamedTuple):
 
 
 def panel(name: str, unit: str, over: str = "iteration n of checkpoint Mₙ") -> tuple[Figure, Axes]:
-    """An empty panel over iterations, or rounds."""
+    """Return an empty panel over iterations, or rounds."""
     figure = Figure(figsize=PANEL, layout="constrained")
     axes = figure.add_subplot()
     axes.set_title(name, pad=20)
@@ -124,7 +124,7 @@ def set_iterations(axes: Axes, numbers: Iterable[int]) -> None:
 
 
 def tooltip(label: str, point: str, words: str) -> str:
-    """An SVG id that `inline` turns into a tooltip."""
+    """Return an SVG id that `inline` turns into a tooltip."""
     return f"tip: {label}, {point}: {words}"
 
 
@@ -152,7 +152,8 @@ def svg(figure: Figure, name: str) -> bytes:
 
 
 def inline(content: bytes, name: str, label: str) -> str:
-    """A plot's SVG as part of the report: an image with a label, tooltips, and colours that the style sheet may set.
+    """Return a plot's SVG as part of the report: an image with a label, tooltips, and colours that the style sheet may
+    set.
 
     Style attributes become presentation attributes, which rules of a style sheet override and the page's content
     security policy allows.

@@ -20,7 +20,7 @@ class Overlay(NamedTuple):
 
 
 def read_overlay(path: Path, settings: dict[str, Any]) -> Overlay:
-    """The one row of a JSON list that has the run's strategy, n_init, n_corr and, where several do, its model.
+    """Read the one row of a JSON list that has the run's strategy, n_init, n_corr and, where several do, its model.
 
     A row: {"model", "strategy", "n_init", "n_corr", "train_init", "train_corr", "test_init", "test_corr"}; the last
     four are lists of shares by iteration. ConfigError when no row or more than one fits.

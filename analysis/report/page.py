@@ -23,7 +23,8 @@ class Part(NamedTuple):
 
 
 def render(title: str, views: list[Part], sections: list[Part], scripts: list[str], **context: Any) -> bytes:
-    """The file. Only style and scripts of this project run: the policy names them by hash and forbids all else."""
+    """Render the file. Only style and scripts of this project run: the policy names them by hash and forbids all
+    else."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
@@ -63,5 +64,5 @@ def read(name: str) -> str:
 
 
 def csp_hash(text: str) -> str:
-    """An inline element's content as a source of a content security policy."""
+    """Return an inline element's content as a source of a content security policy."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

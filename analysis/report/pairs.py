@@ -60,7 +60,7 @@ def add_table(
 
 
 def choose_questions(record: RunRecord) -> dict[str, set[str]]:
-    """The questions of each split that the viewer shows: all, or as many as fit, drawn by a hash of their id.
+    """Return the questions of each split that the viewer shows: all, or as many as fit, drawn by a hash of their id.
 
     Of a chosen question everything is shown, so it can be followed through all iterations. Each split has a third of
     the room; what a small one leaves goes to the next, training questions last.

@@ -40,7 +40,7 @@ KEPT = {
 MAX_CURVES = 6  # as many as there are colours: M_0 and the last of the others; the table has all
 LABELS = {  # what a screen reader says; the numbers stand in the tables
     "accuracy": "Accuracy of initial answers and corrections over iterations",
-    "corrections": "What corrections mend and break over iterations",
+    "corrections": "What corrections fix and break over iterations",
     "rounds": "Accuracy over rounds of correction",
     "rates": "Copies, truncations and format failures over iterations",
     "kept": "Rows kept for training over iterations",
@@ -87,7 +87,7 @@ def accuracy(split: str, results: Results, top: float, overlay: Overlay | None) 
 
 
 def corrections(split: str, results: Results) -> Figure:
-    """What corrections mend and break: i->c up, c->i down, and their sum, t2 - t1, with its interval."""
+    """Draw what corrections fix and break: i->c up, c->i down, and their sum, t2 - t1, with its interval."""
     points = results.figures[split]
     figure, axes = panel(split.capitalize(), "share of all pairs (%)")
     for name, label, colour, sign in (("i->c", "wrong → right", GREEN, 1), ("c->i", "right → wrong", ORANGE, -1)):
@@ -120,7 +120,7 @@ def further_rounds(split: str, record: RunRecord) -> Figure:
 
 
 def rates(split: str, results: Results) -> Figure:
-    """Copies, truncations and format failures of corrections."""
+    """Draw copies, truncations and format failures of corrections."""
     points = results.figures[split]
     chosen = (
         ("copies", "copy_rate", BLUE, "o"),
@@ -205,7 +205,7 @@ def overlay_of(overlay: Overlay | None, split: str) -> dict[str, list[float]]:
 
 
 def highest(results: Results, overlay: Overlay | None) -> float:
-    """The common upper end of the accuracy axes, in per cent."""
+    """Return the common upper end of the accuracy axes, in per cent."""
     shares = [share for split in results.figures for of in overlay_of(overlay, split).values() for share in of]
     bounds = shares + [f[name].high for by in results.figures.values() for f in by.values() for name in ("t1", "t2")]
     return min(100.0, max(1.0, 112 * max(bounds)))

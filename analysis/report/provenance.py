@@ -20,7 +20,7 @@ MAX_SET_ASIDE = 50  # rows shown of a folder
 
 
 def costs(record: RunRecord) -> list[dict[str, Any]]:
-    """A row per iteration and stage, and their sums."""
+    """Return a row per iteration and stage, and their sums."""
     rows = []
     total: Counter[str] = Counter()
     for iteration in record.iterations:
@@ -34,7 +34,7 @@ def costs(record: RunRecord) -> list[dict[str, Any]]:
 
 
 def rows_of(iteration: IterationRecord, stage: str) -> int:
-    """The rows that a stage wrote, or was trained on."""
+    """Return the rows that a stage wrote, or was trained on."""
     manifests = iteration.manifests
     if stage == "generation":
         return manifests["initial_answers"].written + manifests["corrections"].written
@@ -78,7 +78,7 @@ def quarantined(record: RunRecord) -> list[dict[str, Any]]:
 
 
 def settings(record: RunRecord) -> dict[str, Any]:
-    """The command that makes the same run, and every setting by section."""
+    """Return the command that makes the same run, and every setting by section."""
     source = record.settings["samples_of"]
     made_by = f"rescore FROM={source}" if source else f"iterate N={record.iterations[-1].number}"
     overrides = [override for override in record.overrides if not override.startswith("samples_of=")]
@@ -94,7 +94,7 @@ def settings(record: RunRecord) -> dict[str, Any]:
 
 
 def in_words(value: Any) -> str:
-    """A setting's value; chat messages as a chat."""
+    """Return a setting's value; chat messages as a chat."""
     if isinstance(value, list) and value and isinstance(value[0], dict) and "role" in value[0]:
         return "\n".join(f"[{message['role']}] {message['content']}" for message in value)
     if isinstance(value, list):

@@ -1,6 +1,5 @@
 """The report of one run: its sections, its plots and its trajectories."""
 
-
 from analysis.baselines.table import read_baselines
 from analysis.record import RunRecord
 from analysis.report import plots, provenance, sections
@@ -30,7 +29,7 @@ SCRIPTS = ["text.js", "views.js", "trajectories.js"]
 
 
 def run_report(run: Run, record: RunRecord, overlay: Overlay | None = None) -> tuple[bytes, dict[str, bytes]]:
-    """The report's file and {file name: content} of its plots."""
+    """Return the report's file and {file name: content} of its plots."""
     results = compute_results(record)
     chosen = choose_questions(record)
     pairs = read_pairs(run, record, chosen)
@@ -56,7 +55,7 @@ def run_report(run: Run, record: RunRecord, overlay: Overlay | None = None) -> t
 
 
 def sampled(shown: dict[str, tuple[int, int]]) -> str:
-    """What of the run the viewer holds."""
+    """Return what of the run the viewer holds."""
     if all(part == whole for part, whole in shown.values()):
         return "This file holds all pairs of the run."
     parts = ", ".join(f"{part:,} of {whole:,} {split}" for split, (part, whole) in shown.items())

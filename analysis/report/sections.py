@@ -47,7 +47,7 @@ WITHOUT = {
 
 
 def summary(record: RunRecord) -> list[tuple[str, str]]:
-    """The chips under a run's name."""
+    """Return the chips under a run's name."""
     settings, sampling = record.settings, record.settings["sampling"]
     strategy = settings["strategy"]
     words = f"{strategy['initialization']} · {strategy['filter']} · {strategy['fine_tuning']}".replace("_", " ")
@@ -64,7 +64,7 @@ def summary(record: RunRecord) -> list[tuple[str, str]]:
 
 
 def alerts(record: RunRecord, cautions: list[str]) -> list[str]:
-    """What stands over the claims: how many warnings there are, and every switch away from the paper's text."""
+    """Return what stands over the claims: how many warnings there are, and every switch away from the paper's text."""
     on = [name for name, value in record.settings["compat"].items() if value]
     found = [f"{len(cautions)} warning{'s' if len(cautions) > 1 else ''}"] if cautions else []
     return [*found, *(f"not the paper's text: {name}" for name in on)]
@@ -106,7 +106,7 @@ def training_rows(record: RunRecord) -> dict[str, Any]:
 
 
 def changes(record: RunRecord, pairs: Pairs) -> dict[str, Any]:
-    """What corrections do: a table per split and iteration, the last one on test first, and examples."""
+    """Return what corrections do: a table per split and iteration, the last one on test first, and examples."""
     tables = []
     for split in reversed(SPLITS):
         for iteration in reversed(record.iterations):
@@ -128,7 +128,7 @@ def changes(record: RunRecord, pairs: Pairs) -> dict[str, Any]:
 
 
 def change_row(category: str, counter: Counter[tuple[str, str]], totals: Counter[str]) -> dict[str, Any]:
-    """A category's pairs by transition; heat 0 to 5 is their share of the transition's pairs, in fifths."""
+    """Return a category's pairs by transition; heat 0 to 5 is their share of the transition's pairs, in fifths."""
     cells = []
     for transition in TRANSITIONS:
         count = counter[category, transition]

@@ -39,7 +39,7 @@ class Shown:
         self.columns |= {f"{side}_{name}": array("d") for name in rewards for side in SIDES}
 
     def add(self, table: pa.Table, iteration: int, categories: list[str]) -> None:
-        """Some rows of a shard, with the category of each."""
+        """Add some rows of a shard, with the category of each."""
         column = {name: table[name].to_pylist() for name in table.column_names}
         cut = ([reason == "length" for reason in column[f"{side}_finish_reason"]] for side in SIDES)
         added: dict[str, Any] = {
@@ -65,7 +65,7 @@ class Shown:
             self.columns["correction"].append(self.texts[correction])
 
     def question(self, question_id: str, question: str, answers: list[str]) -> int:
-        """A question's number; a new one is kept."""
+        """Return a question's number; a new one is kept."""
         number = self.questions[question_id]
         if number == len(self.details):
             self.details.append({"id": question_id, "question": question, "answers": answers})
@@ -79,7 +79,7 @@ def embed(record: RunRecord, shown: Shown) -> str:
 
 
 def viewer_data(record: RunRecord, shown: Shown) -> dict[str, Any]:
-    """What trajectories.js reads: `texts` and `questions` by number, and one list per column of the pairs."""
+    """Return what trajectories.js reads: `texts` and `questions` by number, and one list per column of the pairs."""
     return {
         "splits": list(SPLITS),
         "iterations": [iteration.number for iteration in record.iterations],

@@ -15,7 +15,7 @@ def warnings(run: Run, record: RunRecord) -> list[str]:
 
 
 def of_progress(run: Run, record: RunRecord) -> Iterator[str]:
-    """Iterations that are missing or taught nothing, and rows that no figure counts."""
+    """Yield iterations that are missing or taught nothing, and rows that no figure counts."""
     missing = [it.dir.name for it in run.iterations() if it.number > record.iterations[-1].number]
     if missing:
         yield f"{', '.join(missing)} not finished when this report was made: not in it."
@@ -28,7 +28,7 @@ def of_progress(run: Run, record: RunRecord) -> Iterator[str]:
 
 
 def of_questions(record: RunRecord) -> Iterator[str]:
-    """What train and test share, and questions that give their answer away."""
+    """Yield what train and test share, and questions that give their answer away."""
     shared = record.questions.extra["overlap"].get("train/test", {})
     for kind, words in (("near_duplicate", "are near duplicates of"), ("shared_answer", "share a gold answer with")):
         if shared.get(kind):
@@ -41,7 +41,7 @@ def of_questions(record: RunRecord) -> Iterator[str]:
 
 
 def of_texts(record: RunRecord) -> Iterator[str]:
-    """What In-accuracy may be fooled by, and corrections that are none."""
+    """Yield what In-accuracy may be fooled by, and corrections that are none."""
     last = record.iterations[-1]
     test = last.metrics["splits"]["test"]
     for flag, words in (("negation", "deny the gold answer"), ("enumeration", "list candidates")):

@@ -24,7 +24,7 @@ class Comparison(NamedTuple):
     test: str
 
     def words(self, adjusted_p_value: float | None = None) -> str:
-        """The claim that the numbers allow; give the adjusted p-value where it is one comparison of many."""
+        """Return the claim that the numbers allow; give the adjusted p-value where it is one comparison of many."""
         p_value = self.p_value if adjusted_p_value is None else adjusted_p_value
         return verdict(self.difference.value, (self.difference.low, self.difference.high), self.mde, p_value)
 
@@ -37,7 +37,7 @@ def compare(
     num_resamples: int = NUM_RESAMPLES,
     seed: int = 0,
 ) -> Comparison:
-    """A figure of `other` against one of `baseline` on the same questions (BadInput if they differ).
+    """Compare a figure of `other` with one of `baseline` on the same questions (BadInput if they differ).
 
     M_n against M_0 or another run: the same figure of two QuestionCounts. t2 - t1: two figures of the same one.
     """
@@ -99,7 +99,7 @@ def discordance(before: np.ndarray, after: np.ndarray) -> float:
 def minimum_detectable_effect(
     num_questions: int, discordance: float, step: float = 1.0, power: float = POWER, alpha: float = ALPHA
 ) -> float:
-    """The smallest true difference that a paired test of n questions finds with the stated power.
+    """Return the smallest true difference that a paired test of n questions finds with the stated power.
 
     Solves n d^2 = (z_alpha sqrt(p) + z_power sqrt(p - d^2))^2 (Connor 1987) for d, with p the discordance. A question
     that differs does so by at least `step` (1 for one outcome each), so p is at least step * d, however few differed in
@@ -126,8 +126,8 @@ def adjust(p_values: Sequence[float]) -> np.ndarray:
 
 
 def verdict(value: float, interval: tuple[float, float], mde: float, p_value: float | None = None) -> str:
-    """What may be said of a difference (a share; words are in points): a claim needs an interval without zero, and a
-    p-value, if one is given, below 0.05."""
+    """Return what may be said of a difference (a share; words are in points): a claim needs an interval without zero,
+    and a p-value, if one is given, below 0.05."""
     low, high = interval
     if np.isnan(value):
         return "not measurable (nothing to divide by)"

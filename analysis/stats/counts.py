@@ -65,12 +65,13 @@ class QuestionCounts:
         return np.stack([sum(self.sums[name] for name in names) for names in figure], axis=1)
 
     def without(self, flag: str) -> "QuestionCounts | None":
-        """The rows of the questions that lack a flag (`overlap`, say); None where that is all of them or none."""
+        """Return the rows of the questions that lack a flag (`overlap`, say); None where that is all of them or
+        none."""
         flagged = self.sums.get(flag, np.zeros(len(self.question_ids))) > 0
         return None if flagged.all() or not flagged.any() else self.restricted_to(self.question_ids[~flagged])
 
     def restricted_to(self, question_ids: Sequence[str] | np.ndarray) -> "QuestionCounts":
-        """The rows of some questions; BadInput if none of them is here."""
+        """Return the rows of some questions; BadInput if none of them is here."""
         rows = np.isin(self.question_ids, np.asarray(question_ids, dtype=str))
         if not rows.any():
             raise BadInput(

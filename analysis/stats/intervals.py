@@ -32,7 +32,7 @@ class Estimate(NamedTuple):
 
 
 def resampled_sums(columns: np.ndarray, num_resamples: int, rng: np.random.Generator) -> np.ndarray:
-    """Sums over resampled questions, shape (num_resamples, k), of per-question `columns`, shape (n, k)."""
+    """Return sums over resampled questions, shape (num_resamples, k), of per-question `columns`, shape (n, k)."""
     num_questions = len(columns)
     sums = np.empty((num_resamples, columns.shape[1]))
     size = max(1, BLOCK // num_questions)
@@ -138,7 +138,8 @@ def _estimate_ratio(value: float, replicates: np.ndarray, jackknife: np.ndarray,
 
 
 def unvaried(value: float, num_questions: int, lowest: float) -> Estimate:
-    """What n questions without one exception leave possible: a bootstrap of them says nothing, and would say +-0.
+    """Return what n questions without one exception leave possible: a bootstrap of them says nothing, and would say
+    +-0.
 
     The exact binomial bound (Clopper and Pearson 1934): 3.7 / n at 95 %, of questions that are an exception.
     """

@@ -24,7 +24,7 @@ def estimate_over_seeds(
     num_resamples: int = NUM_RESAMPLES,
     seed: int = 0,
 ) -> Estimate:
-    """The mean of a figure over S runs of the same questions."""
+    """Estimate the mean of a figure over S runs of the same questions."""
     values, replicates = _resample(runs, figure, num_resamples, seed)
     return _estimate(values, *_spread(values, replicates), len(runs[0].question_ids), lowest=0.0)
 
@@ -37,7 +37,7 @@ def compare_over_seeds(
     num_resamples: int = NUM_RESAMPLES,
     seed: int = 0,
 ) -> Comparison:
-    """The mean difference of S pairs of runs: each of `others` against the one in its place in `baselines`."""
+    """Estimate the mean difference of S pairs of runs: each of `others` against the one in its place in `baselines`."""
     if len(baselines) != len(others):
         raise BadInput(
             f"{len(baselines)} baseline runs and {len(others)} others cannot be paired: give one baseline for each "
@@ -67,7 +67,7 @@ def _resample(
 
 
 def _spread(values: np.ndarray, replicates: np.ndarray) -> tuple[float, float]:
-    """Standard error of the mean over S runs, and its degrees of freedom (Satterthwaite 1946).
+    """Return the standard error of the mean over S runs, and its degrees of freedom (Satterthwaite 1946).
 
     The runs' variance holds their own sampling noise, which the questions' has too: counted twice, so the interval is
     a little wide where seeds do not matter.
@@ -84,9 +84,7 @@ def _spread(values: np.ndarray, replicates: np.ndarray) -> tuple[float, float]:
     return float(np.sqrt(total)), float(freedom)
 
 
-def _estimate(
-    values: np.ndarray, error: float, freedom: float, num_questions: int, lowest: float
-) -> Estimate:
+def _estimate(values: np.ndarray, error: float, freedom: float, num_questions: int, lowest: float) -> Estimate:
     value = float(values.mean())
     if error < ROUNDING:
         return unvaried(value, num_questions, lowest)

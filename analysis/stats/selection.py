@@ -15,7 +15,7 @@ class Chosen(NamedTuple):
 
 
 def headline(validation: Mapping[int, float], test: Mapping[int, float]) -> list[Chosen]:
-    """The figures to report, from {iteration: figure} of both splits; the first is what a user would deploy.
+    """Return the figures to report, from {iteration: figure} of both splits; the first is what a user would deploy.
 
     M_0 (iteration 0) may win: training need not help. Of equals the earliest wins, being the cheapest. The last row,
     the maximum over the test set itself, is biased upwards and is there for comparison with published numbers only.
@@ -30,7 +30,7 @@ def headline(validation: Mapping[int, float], test: Mapping[int, float]) -> list
 
 
 def best(figures: Mapping[int, float]) -> int:
-    """The iteration with the highest figure, the earliest of equals."""
+    """Return the iteration with the highest figure, the earliest of equals."""
     if any(figure != figure for figure in figures.values()):
         raise BadInput(f"A figure is NaN in {dict(figures)}: an iteration without pairs cannot be ranked")
     return min(figures, key=lambda iteration: (-figures[iteration], iteration))

@@ -80,7 +80,7 @@ def classify(question: str, initial_answer: str, correction: str) -> str:
 
 
 def replaced(question: str, lead_stays: bool, lost: frozenset[str], added: frozenset[str]) -> str:
-    """The class of a correction whose answer has lost words and has others instead."""
+    """Return the class of a correction whose answer has lost words and has others instead."""
     numbers = is_numeric(lost) and is_numeric(added)
     others = {word for word in lost | added if not numeric(word)}
     if numbers and (not others or ASKS_FOR_NUMBER.search(question)):
@@ -96,7 +96,8 @@ def declines(text: str, asked: frozenset[str]) -> bool:
 
 
 def split_marked(text: str) -> tuple[str, frozenset[str]]:
-    """What follows the last mark of an answer, and the content words before it; the whole text where there is none."""
+    """Return what follows the last mark of an answer, and the content words before it; the whole text where there is
+    none."""
     marks = list(MARK.finditer(text))
     if not marks:
         return text, frozenset()
@@ -104,7 +105,7 @@ def split_marked(text: str) -> tuple[str, frozenset[str]]:
 
 
 def answer_words(text: str, asked: frozenset[str]) -> frozenset[str]:
-    """The content words of an answer, without the question's unless there are no others."""
+    """Return the content words of an answer, without the question's unless there are no others."""
     words = content_words(text)
     return words - asked or words
 
