@@ -136,8 +136,10 @@ class Walk:
     def shards(
         self, folder: Path, parents: Mapping[str, Path] | None = None, beside: Mapping[str, Path] | None = None
     ) -> str | None:
-        """Verify a stage's folder and return its digest; None when it is not finished. parents: where what it was made from lies; beside: the
-        same for the digests it states in `extra`."""
+        """Verify a stage's folder and return its digest; None when it is not finished.
+
+        parents: where what it was made from lies; beside: the same for the digests it states in `extra`.
+        """
         manifest = read_manifest(folder)
         names = manifest.shards if manifest else [path.name for path in folder.glob("*.parquet")]
         for name in sorted(names):  # shards of an unfinished stage are in no manifest, they verify themselves

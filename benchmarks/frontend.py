@@ -70,7 +70,7 @@ class AnswersAtOnce:
             finished = count[0] >= request.sampling_params.max_tokens
             asked = request.sampling_params.logprobs is not None
             outputs.append(EngineCoreOutput(
-                request.request_id, [100 + count[0]],
+                request.request_id, [3 + count[0] % 90],  # an ASCII character of the tiny model
                 new_logprobs=logprobs.slice_request(row, 1) if asked else None,
                 finish_reason=FinishReason.LENGTH if finished else None,
                 prefill_stats=PrefillStats(PROMPT, PROMPT - 96, 96, 96) if count[0] == 1 else None,
@@ -80,7 +80,7 @@ class AnswersAtOnce:
 
     @staticmethod
     def _logprobs(rows: int) -> Any:
-        """A token's own log-probability for each row, as a GPU's sampler hands them over."""
+        """Return a token's own log-probability for each row, as a GPU's sampler hands them over."""
         import numpy as np
         from vllm.v1.outputs import LogprobsLists
 
@@ -123,10 +123,11 @@ def measure(place: Place) -> list[Row]:
     took = alternate(place.size.repeats, ours=fronts.ours, earlier=fronts.every_token, theirs=fronts.llm_class)
     encoding = fronts.encoding
     return [
-        Row("Python per step of 512 sequences, the stage's engine", took["ours"], "ms", at_most=AT_MOST),
-        Row("of these, submissions (8 requests of 64 tokens)", fronts.submitting, "ms"),
-        Row("the same with an output and a log-probability a token", took["earlier"], "ms"),
-        Row("the same by vLLM's LLM class as `vllm bench throughput` has it", took["theirs"], "ms"),
+        Row("Python per step of 512 sequences, the stage's engine", fronts.stepping, "ms", at_most=AT_MOST),
+        Row("and of the 8 submissions that a step of 64-token answers needs", fronts.submitting, "ms"),
+        Row("both", took["ours"], "ms"),
+        Row("both with an output and a log-probability a token", took["earlier"], "ms"),
+        Row("both by vLLM's LLM class as `vllm bench throughput` has it", took["theirs"], "ms"),
         Row("vLLM's LLM class / the stage's engine", ratios(took["theirs"], took["ours"]), "x", at_least=1),
         Row("in the engine core's process: encoding of a step", encoding["ours"], "ms"),
         Row("the same with log-probabilities", encoding["earlier"], "ms"),
@@ -147,14 +148,16 @@ class FrontEnds:
         self.prompts = [[3 + (i * j) % 200 for j in range(PROMPT)] for i in range(REQUESTS)]
         self.encoding: dict[str, list[float]] = {"ours": [], "earlier": []}
         self.submitting: list[float] = []
+        self.stepping: list[float] = []
 
     def ours(self) -> float:
         took = self._timed(self.cores[0], self._drive, "ours")
         self.submitting.append(1000 * self._submissions / self.cores[0].steps)
+        self.stepping.append(took - self.submitting[-1])
         return took
 
     def every_token(self) -> float:
-        """An output for every token, its log-probability, and a garbage collector that looks at everything."""
+        """Time an output for every token, its log-probability, and a garbage collector that looks at everything."""
         from vllm.sampling_params import RequestOutputKind
 
         kept = self.engine._sampling

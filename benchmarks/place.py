@@ -29,7 +29,7 @@ class Size:
     growth: tuple[int, ...] = (1, 10, 100)
 
     def shrunk(self, times: int) -> "Size":
-        """This size with so many times fewer questions and rows: to see that it runs, not to measure."""
+        """Return this size with so many times fewer questions and rows: to see that it runs, not to measure."""
         if times == 1:
             return self
         parts = [setting.partition("=") for setting in self.settings]
@@ -39,7 +39,7 @@ class Size:
         return replace(self, settings=settings, requests=requests, training_rows=rows // 8 * 8, repeats=1)
 
     def on(self, device: str) -> "Size":
-        """This size on another device, without what only a GPU's engine is given."""
+        """Return this size on another device, without what only a GPU's engine is given."""
         if device == self.device:
             return self
         settings = [setting for setting in self.settings if "gpu_memory_utilization" not in setting]

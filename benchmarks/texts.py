@@ -87,7 +87,7 @@ class Sampler:
 
 
 def write_iteration(run: Run, parts: list[tuple[list[dict[str, Any]], pa.Table, pa.Table]]) -> None:
-    """Write an iteration as generation leaves it, train alone: a shard of (questions, initial answers, corrections) each."""
+    """Write an iteration as generation leaves it, train alone: a shard for each (questions, answers, corrections)."""
     folder, overlap = run.iteration(0), json.dumps({"flags": {}}).encode()
     questions = [pa.Table.from_pylist(part[0], schema=QUESTIONS) for part in parts]
     write_stage(run.questions, "questions", questions, {"reports": {OVERLAP: digest_bytes(overlap)}})

@@ -63,7 +63,7 @@ def only_costs(run: Run) -> dict[str, Any]:
 
 
 def bench_throughput(place: Place, config: Config, folder: Path, costs: dict[str, Any]) -> float:
-    """Generated tokens per second of vLLM's benchmark, on an engine with the stage's arguments."""
+    """Return the generated tokens per second of vLLM's benchmark, on an engine with the stage's arguments."""
     requests = costs["requests"]
     cached, prompt, answer = (
         round(costs[name] / requests) for name in ("cached_tokens", "prompt_tokens", "generated_tokens")
@@ -81,7 +81,7 @@ def bench_throughput(place: Place, config: Config, folder: Path, costs: dict[str
 
 
 def as_flag(setting: tuple[str, Any]) -> str:
-    """An engine argument as vLLM's command line takes it."""
+    """Return an engine argument as vLLM's command line takes it."""
     name, value = setting[0].replace("_", "-"), setting[1]
     if isinstance(value, bool):
         return f"--{name}" if value else f"--no-{name}"
@@ -89,8 +89,8 @@ def as_flag(setting: tuple[str, Any]) -> str:
 
 
 def seconds_of_a_token(costs: dict[str, Any], weights: int, sequences: int, flops: float, moved: float) -> float:
-    """The least that the machine can take for a generated token, its share of the prompts included: the matrix products
-    of every computed token, or the weights read once a step. weights: bytes, of two for a parameter."""
+    """Return the least that the machine can take for a generated token, its share of the prompts included: the matrix
+    products of every computed token, or the weights read once a step. weights: bytes, of two for a parameter."""
     generated = costs["generated_tokens"]
     computed = costs["prompt_tokens"] - costs["cached_tokens"] + generated
     return max(weights * computed / generated / flops, weights / min(sequences, costs["requests"]) / moved)
