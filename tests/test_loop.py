@@ -1,6 +1,7 @@
 """The whole loop as a user runs it: `make iterate` on SmolLM2 with vLLM and TRL, a handful of real questions."""
 
 import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -9,6 +10,8 @@ import duckdb
 import pytest
 
 from tests.analysis.report.browser import CHROMIUM, MISSING, Browser
+from tests.conftest import Workspace
+from tests.generation.background import processes
 
 ROOT = Path(__file__).parents[1]
 RUN = "test-loop"
@@ -17,8 +20,10 @@ FOLDER = ROOT / "runs" / RUN
 SETTINGS = "data.train=4 data.validation=3 data.test=3 strategy.filter=none training.stop_check.num_prompts=2"
 
 
-def make(*arguments: str) -> str:
-    done = subprocess.run(["make", *arguments], cwd=ROOT, capture_output=True, text=True)
+def make(*arguments: str, **environment: str) -> str:
+    done = subprocess.run(
+        ["make", *arguments], cwd=ROOT, env=os.environ | environment, capture_output=True, text=True
+    )  # fmt: skip
     assert done.returncode == 0, (
         f"make {arguments}: exit {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-5000:]}"
     )
@@ -121,7 +126,10 @@ def test_its_report_opens_in_a_browser_without_a_network(tmp_path):
 def test_more_iterations_by_two_workers_leave_the_earlier_ones_untouched_and_again_does_nothing():
     before = tree("iter_00", "iter_01", "questions")
     quick_start = "+engine.throughput.enforce_eager=true"  # how fast, and nothing else
-    make("iterate", "N=2", f"RUN={RUN}", f"ARGS=launcher.workers=2 launcher.shard_questions=3 {quick_start}")
+    own_processes = {"VLLM_ENABLE_V1_MULTIPROCESSING": "1"}  # the engines', as on a GPU
+    settings = f"launcher.workers=2 launcher.shard_questions=3 {quick_start}"
+    make("iterate", "N=2", f"RUN={RUN}", f"ARGS={settings}", **own_processes)
+    assert not processes(Workspace(ROOT, []), "VLLM::")
     assert tree("iter_00", "iter_01", "questions") == before
     folder = FOLDER / "iter_02"
     assert (folder / "metrics.json").exists()
