@@ -69,13 +69,13 @@ filter-$(1): generate-$(1)
 endef
 
 # With ACCELERATE, the name of a file in training/accelerate, training runs in PROCESSES of them, one per GPU.
-TRAIN = $(PYTHON)$(if $(ACCELERATE), -m accelerate.commands.launch --config_file training/accelerate/$(ACCELERATE).yaml \
+TRAIN = .venv/bin/python$(if $(ACCELERATE), -m accelerate.commands.launch --config_file training/accelerate/$(ACCELERATE).yaml \
 	--num_processes $(PROCESSES)) -m training
 
 define train_rules
 .PHONY: train-$(1) generate-$(1)
 train-$(1): filter-$(2)
-	$$(TRAIN) run=$$(RUN) iteration=$(1)   # M_$(1) from D_$(2)
+	exec $$(TRAIN) run=$$(RUN) iteration=$(1)   # M_$(1) from D_$(2)
 generate-$(1): train-$(1)
 	$$(PYTHON) -m generation run=$$(RUN) iteration=$(1)   # y1 ~ M_$(1)(x), y2 ~ M_$(1)(x, y1)
 endef
