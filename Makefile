@@ -160,10 +160,6 @@ check: setup  ## format, lint, types and the fast tests: under a minute
 	.venv/bin/mypy
 	$(PYTHON) -m pytest -q $(FAST)
 
-.PHONY: test-all
-test-all: ray  ## make test, and the studies marked nightly: coverage of the intervals, sizes of the tests
-	$(PYTHON) -m pytest --numprocesses 2 --dist loadfile -m "nightly or not nightly"
-
 .PHONY: test
 test: ray  ## lint, unit tests, and the loop end to end on a real model
 	.venv/bin/ruff check .

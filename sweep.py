@@ -111,7 +111,7 @@ def of_run(overrides: Sequence[str]) -> list[str]:
 
 
 def run_name(sweep: str, axes: Sequence[str], overrides: Sequence[str]) -> str:
-    """<sweep>-<value>-<value>..., of the axes alone and in an order of their own: the command's has no say."""
+    """<sweep>-<value>-<value>..., of the axes alone and in an order of their own: the command's does not matter."""
     order = {key: place for place, key in enumerate(SHORT)}
     on_axes = {key: value for key, value in values(overrides).items() if key in axes}
     keys = sorted(on_axes, key=lambda key: (order.get(key, len(order)), key))

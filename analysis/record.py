@@ -1,4 +1,4 @@
-"""Everything of a run but its texts: settings, metrics, sums per question, manifests, costs, and rows set aside."""
+"""Everything of a run but its texts: settings, metrics, sums per question, manifests, costs, and rows quarantined."""
 
 import json
 from collections import defaultdict

@@ -16,7 +16,7 @@ LABELS = {
 
 
 class Claim(NamedTuple):
-    """What a chosen iteration did on test. against_base: t2 to M_0's t2, None for M_0 itself; correcting: its t2 to
+    """What a chosen iteration did on test. against_base: t2 to M_0's t2, None for the base model; correcting: its t2 to
     its own t1."""
 
     label: str

@@ -28,18 +28,18 @@ class Part:
     digest: str = ""
     parents: Mapping[str, str] = field(default_factory=dict)
     rows: int = 0
-    set_aside: int = 0
+    quarantined: int = 0
 
 
 def main(argv: list[str]) -> None:
     if not argv:
         names = sorted(path.name for path in RUNS.glob("*") if RUN_NAME.fullmatch(path.name) and path.is_dir())
-        print_table([("run", "iterations", "finished up to", "samples", "set aside"), *map(run_line, names)])
+        print_table([("run", "iterations", "finished up to", "samples", "quarantined"), *map(run_line, names)])
         return
     run = Run(stage_arguments(argv, "analysis.status", "run")["run"])
     if not run.dir.is_dir():
         raise ConfigError(f"{run.dir} is not there: `make status` lists the runs that are")
-    title = ("stage", "state", "rows", "set aside", "digest", "made from")
+    title = ("stage", "state", "rows", "quarantined", "digest", "made from")
     print_table([title, *map(part_line, parts(run))])
     if (source := source_of(run)) != run:
         print(f"questions, models and samples are those of {source.name}: `make status RUN={source.name}`")
@@ -99,14 +99,14 @@ def run_line(name: str) -> tuple[str, ...]:
         last = part.name
     iterations = run.iterations()
     sampled = [part for part in found if part.name.partition("/")[2].startswith(("initial_answers", "corrections"))]
-    samples, set_aside = sum(part.rows for part in sampled), sum(part.set_aside for part in sampled)
-    return name, f"0..{iterations[-1].number}" if iterations else "-", last, f"{samples:,}", f"{set_aside:,}"
+    samples, quarantined = sum(part.rows for part in sampled), sum(part.quarantined for part in sampled)
+    return name, f"0..{iterations[-1].number}" if iterations else "-", last, f"{samples:,}", f"{quarantined:,}"
 
 
 def part_line(part: Part) -> tuple[str, ...]:
     """Describe a part of a run, digests by their first twelve digits."""
     made_from = ", ".join(f"{name} {digest[:12]}" for name, digest in part.parents.items())
-    return part.name, part.state, f"{part.rows:,}", f"{part.set_aside:,}", part.digest[:12], made_from
+    return part.name, part.state, f"{part.rows:,}", f"{part.quarantined:,}", part.digest[:12], made_from
 
 
 def print_table(lines: list[tuple[str, ...]]) -> None:

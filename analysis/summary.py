@@ -59,7 +59,9 @@ def claims(counts: Mapping[str, Mapping[int, QuestionCounts]]) -> list[str]:
                 f"{label}: the maximum over iterations of test t2 is {100 * value:.1f} (M_{number}), biased upwards"
             )
             continue
-        against_base = "is M_0 itself" if number == 0 else f"against M_0's: {compare(test[0], test[number]).words()}"
+        against_base = "the selected checkpoint is the base model"
+        if number:
+            against_base = f"against M_0's: {compare(test[0], test[number]).words()}"
         within = compare(test[number], test[number], "t1", "t2").words()
         lines.append(f"{label} M_{number}: test t2 {100 * value:.1f}; {against_base}; against its own t1: {within}")
     return lines

@@ -3,7 +3,7 @@
     python -m analysis.upload run=demo to=s3://bucket/demo      any URL of fsspec: s3://, gs://, hf://datasets/me/demo, file://
 
 Hashes the run first. Beside the copies it keeps SHA256SUMS, which `sha256sum -c` takes, and which says what is there:
-the same command again copies what is missing or was made anew. Credentials come from the environment.
+the same command again copies what is missing or was rebuilt. Credentials come from the environment.
 """
 
 from collections.abc import Iterator

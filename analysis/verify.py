@@ -3,7 +3,7 @@
     python -m analysis.verify run=demo
 
 Reads runs/demo/, the run whose samples it scores (samples_of) and the folder of M_0; writes nothing and takes no lock.
-Ends with exit code 5 and names every file that is damaged, missing, foreign or in no record.
+Ends with exit code 5 and names every file that is damaged, missing, unexpected or in no record.
 """
 
 import os
@@ -35,7 +35,7 @@ def main(argv: list[str]) -> None:
         listing = "\n  ".join(walk.faults)
         raise CorruptArtifact(
             f"{run.dir} should be whole and has {len(walk.faults)} faults:\n  {listing}\n"
-            f"Move what is named away and run `make iterate RUN={run.name}`: what is missing is made anew"
+            f"Move what is named away and run `make iterate RUN={run.name}`: what is missing is rebuilt"
         )
     print("every file is as it was written, and was made from what is there", flush=True)
 

@@ -16,7 +16,7 @@ from training.trainer import lora_config
 
 
 class BareLoop:
-    """One epoch over the rows, in the trainer's batches (seed 0), with its optimiser, schedule and precision."""
+    """One epoch over the rows, in the trainer's batches (seed 0), with its optimizer, schedule and precision."""
 
     def __init__(self, rows: pa.Table, base: Path, config: Config) -> None:
         self.rows, self.base, self.config = rows, base, config

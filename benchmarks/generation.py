@@ -148,7 +148,7 @@ class Comparison:
         self.engine._sampling = self.samplings[sampling]
         shutil.rmtree(self.run.iteration(0).dir, ignore_errors=True)
         plan = settled_plan(self.run.iteration(0).dir, make_plan(self.run, self.config, 0))
-        tokenizer = ChatTokenizer(self.folder)  # a new one: nothing is tokenised yet
+        tokenizer = ChatTokenizer(self.folder)  # a new one: nothing is tokenized yet
         recorder = Recorder(self.engine)
         self.reset()
         started = clock(self.config.device)

@@ -1,4 +1,4 @@
-"""Which model is measured: the CPU default, or the shape of Qwen2.5-1.5B with random weights where it cannot be had."""
+"""Which model is measured: the CPU default, or the shape of Qwen2.5-1.5B with random weights if that is unavailable."""
 
 import json
 import shutil

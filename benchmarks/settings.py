@@ -45,7 +45,7 @@ def throughput(requests: int = REQUESTS, **setting: Any) -> Alternative:
 
 
 def alternatives() -> list[Alternative]:
-    """Return what can be had on this machine."""
+    """Return what is available on this machine."""
     found = [
         throughput(block_size=64),
         throughput(block_size=128),

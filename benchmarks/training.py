@@ -117,7 +117,7 @@ class Contestants:
         return took[0]
 
     def trl(self) -> float:
-        """SFTTrainer with its own batches, padding, head and preparation; precision, optimiser and rate are ours."""
+        """SFTTrainer with its own batches, padding, head and preparation; precision, optimizer and rate are ours."""
         training = self.config.training
         args = SFTConfig(
             output_dir=str(self.scratch / "trl"), per_device_train_batch_size=training.batch_size, num_train_epochs=1,

@@ -19,7 +19,7 @@ EXECUTION = (
 )
 # What a run that scores another's samples (samples_of) decides for itself.
 SCORING = ("run", "samples_of", "reward", "filter", "compat", "strategy.name", "strategy.filter", "strategy.trains_on")
-# How many samples are drawn: the first samples of a question are the same in a run that draws more of them.
+# How many samples a question gets: the first samples of a question are the same in a run that draws more of them.
 SAMPLE_SIZES = ("sampling.num_initial", "sampling.num_corrections", "eval.num_samples", "eval.rounds")
 # What M_0's samples do not depend on: runs of a sweep that differ in these alone share them.
 AFTER_BASE_MODEL = ("strategy", "reward", "filter", "training", "peft", "compat", "eval.initialization")

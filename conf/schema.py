@@ -165,7 +165,7 @@ class StopCheck(Section):
 
 
 class Training(Section):
-    batch_size: int = Field(ge=1)  # rows per optimiser step
+    batch_size: int = Field(ge=1)  # rows per optimizer step
     num_epochs: int = Field(ge=1)
     length_grouping: bool
     max_length: int | None = Field(ge=1)
@@ -202,7 +202,7 @@ class Prompt(Section):
 
 class Config(Section):
     run: str
-    samples_of: str | None  # a run whose samples are scored anew; none are made
+    samples_of: str | None  # a run whose samples are rescored; none are made
     seed: int = Field(ge=0, lt=2**31)
     device: Literal["cpu", "cuda"]
     data: Data
@@ -279,7 +279,7 @@ def load(run: Run, rescored: bool = False) -> Config:
         for parent in parents:
             source, target = source.get(parent), target[parent]
         if not isinstance(source, dict) or leaf not in source:
-            raise ConfigError(f"{execution_file(run)} lacks {key}: `python -m conf run={run.name}` writes it anew")
+            raise ConfigError(f"{execution_file(run)} lacks {key}: `python -m conf run={run.name}` writes it again")
         target[leaf] = source[leaf]
     config = validate(values)
     if config.samples_of and not rescored:

@@ -28,7 +28,7 @@ def read_settings(path: Path) -> dict[str, Any]:
 
 def samples_run(run: Run) -> Run:
     """Return the run whose questions, models and samples `run` has: its own, or those of the run that it scores
-    anew."""
+    again."""
     name = read_settings(run.config).get("samples_of")
     return Run(name, run.root) if isinstance(name, str) else run
 

@@ -1,6 +1,7 @@
-"""Training questions on the model's frontier: those that M_0 answers right sometimes, by a run's samples of it.
+"""Training questions on the model's frontier: those that M_0 sometimes answers correctly, by a run's samples of it.
 
-A question that is always answered wrong yields no improving pair, one that is always answered right only copies.
+A question that is always answered incorrectly yields no improving pair, one that is always answered correctly yields
+only copies.
 """
 
 from collections import defaultdict
@@ -19,7 +20,7 @@ def scored_samples(run: Run) -> Manifest:
 
 
 def on_frontier(run: Run, manifest: Manifest, low: float, high: float) -> frozenset[str]:
-    """Return the ids of the run's training questions whose initial answers are right at a rate in [low, high]."""
+    """Return the ids of the run's training questions whose initial answers are correct at a rate in [low, high]."""
     right: dict[str, dict[int, bool]] = defaultdict(dict)  # question_id -> init_index -> right
     for _, table in iter_shards(run.iteration(0).trajectories, manifest, "train", None):
         columns = (table[name].to_pylist() for name in ("question_id", "init_index", "transition"))

@@ -1,6 +1,6 @@
 """Which questions are train, validation and test: decided by each question's own text, never by the others.
 
-A question's position in [0, 1) is a hash of data.seed and its normalised text. A split is an interval of a file and
+A question's position in [0, 1) is a hash of data.seed and its normalized text. A split is an interval of a file and
 takes its questions from the interval's start, so the first 100 of 500 are the 100, no split moves when another's
 size changes, and two spellings of one question never part company.
 """
@@ -33,7 +33,7 @@ def position(key: str, seed: int) -> float:
 
 
 def without_duplicates(readings: Mapping[str, Reading]) -> dict[str, Reading]:
-    """Every file's reading with one row per question_id; further rows of the same content are set aside as DUPLICATE.
+    """Every file's reading with one row per question_id; further rows of the same content are quarantined as DUPLICATE.
 
     BadInput names both lines when an id stands for two contents, in one file or in two.
     """

@@ -2,7 +2,7 @@
 
 Two readers are tried: `python -m analysis.verify`, on every file, and the stages, each on the files that it opens. As
 promised is: exit code 5 (3 for a later schema version, 2 for settings that are none) and a message with the name of the
-file or its folder; or the same tree as without the damage, made anew.
+file or its folder; or the same tree as without the damage, rebuilt.
 """
 
 import os
@@ -105,6 +105,6 @@ def outcome(damage: Damage, ended: Ended, folder: Path) -> str:
     if damage.reader is None:  # without its manifest a stage is not finished, which is no fault
         return PROMISED if damage.content is None and f"{path.parent}: not finished" in ended.said else SILENT
     found = tree(folder)
-    if damage.content is None and (damage.reader.before / path).exists():  # another stage makes it anew
+    if damage.content is None and (damage.reader.before / path).exists():  # another stage rebuilds it
         found.setdefault(damage.name, damage.reader.after[damage.name])
     return PROMISED if found == damage.reader.after else SILENT

@@ -1,4 +1,4 @@
-"""How the work is cut has no say: shard sizes, numbers of workers and batch sizes, each with each."""
+"""How the work is cut does not matter: shard sizes, numbers of workers and batch sizes, each with each."""
 
 from functools import partial
 from pathlib import Path

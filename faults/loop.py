@@ -1,4 +1,4 @@
-"""The loop over all stages: `make iterate` killed, parts of a finished run removed or made anew, iterations added."""
+"""The loop over all stages: `make iterate` killed, parts of a finished run removed or rebuilt, iterations added."""
 
 import os
 import random
@@ -36,7 +36,7 @@ def finished_run(bench: Bench) -> Path:
 
 
 def removed_parts(bench: Bench) -> Tally:
-    """Each part of a finished run removed, then all stages: it is made anew, and nothing else has changed."""
+    """Each part of a finished run removed, then all stages: it is rebuilt, and nothing else has changed."""
     tally = Tally("parts removed, loop run again")
     for part in PARTS:
         folder = finished_run(bench)
@@ -52,9 +52,9 @@ def removed_parts(bench: Bench) -> Tally:
 
 
 def other_weights(bench: Bench) -> Tally:
-    """M_1 is lost and trained anew to other weights, as may be on a GPU: what M_1 made is moved aside and made anew,
+    """M_1 is lost and retrained to other weights, as may be on a GPU: what M_1 made is moved aside and rebuilt,
     what came before stays, and every digest agrees."""
-    tally = Tally("a model made anew, otherwise")
+    tally = Tally("a model rebuilt, otherwise")
     folder = finished_run(bench)
     shutil.rmtree(folder / "runs" / RUN / "iter_01" / "checkpoint")
     trained = bench.scratch / "otherwise"

@@ -1,4 +1,4 @@
-"""Bad rows of question files (JSONL, TSV, Parquet): each is set aside with its line and a code, or the stage stops."""
+"""Bad rows of question files (JSONL, TSV, Parquet): quarantined with line and code, or the stage stops."""
 
 import gzip
 import json

@@ -1,6 +1,6 @@
 """What can go wrong, as exit codes.
 
-0 done, 2 bad configuration, 3 refuses to resume, 4 bad input, 5 corrupt or foreign artefact, 6 no training rows,
+0 done, 2 bad configuration, 3 refuses to resume, 4 bad input, 5 corrupt or unexpected artifact, 6 no training rows,
 7 training diverged, 8 not enough memory, 74 I/O error, 75 try again, 130/143 interrupted. A launcher retries 75 only.
 """
 
@@ -36,7 +36,7 @@ class ConfigError(PipelineError):
 
 
 class FingerprintMismatch(PipelineError):
-    """An artefact was made with other settings; mixing is refused."""
+    """An artifact was made with other settings; mixing is refused."""
 
     exit_code = 3
 
@@ -48,7 +48,7 @@ class BadInput(PipelineError):
 
 
 class CorruptArtifact(PipelineError):
-    """A file of a run is damaged, missing or foreign."""
+    """A file of a run is damaged, missing or unexpected."""
 
     exit_code = 5
 
@@ -66,7 +66,7 @@ class TrainingDiverged(PipelineError):
 
 
 class NotEnoughMemory(PipelineError):
-    """The model, its cache or its optimiser do not fit."""
+    """The model, its cache or its optimizer do not fit."""
 
     exit_code = 8
 
@@ -107,7 +107,7 @@ def describe_os_error(error: OSError) -> str:
     path = Path(os.fspath(error.filename)) if isinstance(error.filename, str | os.PathLike) else Path.cwd()
     folder = next(p for p in (path, *path.absolute().parents) if p.is_dir())
     free = shutil.disk_usage(folder).free
-    hint = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "mend the cause"
+    hint = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "fix the cause"
     return (
         f"{path}: {error.strerror or error} (errno {error.errno}, {free:,} bytes free in {folder}); nothing published "
         f"was damaged: {hint}, then run the same command again."

@@ -1,7 +1,7 @@
-"""What an artefact was made from, as digests: a path is no identity, and neither is a time stamp.
+"""What an artifact was made from, as digests: a path is no identity, and neither is a time stamp.
 
 A fingerprint is a flat dict of `name -> value`. `settings` are the run's own and must never differ on resume;
-`parents` are digests of the artefacts read, and when those were made anew the artefact is made anew too.
+`parents` are digests of the artifacts read, and when those were rebuilt the artifact is rebuilt too.
 """
 
 import hashlib

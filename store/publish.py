@@ -19,7 +19,7 @@ def publish(path: Path, content: bytes, replace: bool = False) -> bool:
     """Write `content` at `path`, durably and atomically; parent folders are made.
 
     Returns True when this call's bytes are the file's, False when another writer was first (its file stays).
-    `replace=True` is for summaries that are made anew (manifests, reports), never for data.
+    `replace=True` is for summaries that are rebuilt (manifests, reports), never for data.
     """
     make_folder(path.parent)
     temporary = path.parent / f".{path.name[:180]}.{uuid.uuid4().hex}.tmp"

@@ -142,7 +142,7 @@ def iteration_number(text: str) -> int:
 
 @contextlib.contextmanager
 def locked(run: Run) -> Iterator[None]:
-    """Hold the run: one command at a time works on it. The kernel lets go when the holder dies, however it dies.
+    """Hold the run: one command at a time works on it. The kernel releases it when the holder dies, however it dies.
 
     ConfigError for a folder or a file system that cannot hold a run.
     """

@@ -1,4 +1,4 @@
-"""The tables between the stages. Every field is required; texts are raw, normalisation lives in the reward.
+"""The tables between the stages. Every field is required; texts are raw, normalization lives in the reward.
 
 A row's key is what its table lists first: question_id, then init_index j in [0, N_init), then corr_index k in
 [0, N_corr) (Algorithm 1 of arXiv 2503.08681: y1_ij and y2_ijk; a correction belongs to its own j).
@@ -23,7 +23,7 @@ def _schema(*fields: tuple[str, pa.DataType]) -> pa.Schema:
 QUESTIONS = _schema(
     ("question_id", pa.string()),
     ("question", pa.string()),
-    ("answers", pa.list_(pa.field("element", pa.string(), False))),  # gold aliases, any one of them is right
+    ("answers", pa.list_(pa.field("element", pa.string(), False))),  # gold aliases, any one of them is correct
     ("split", pa.string()),
     ("source", pa.string()),
 )

@@ -23,7 +23,7 @@ UNSET = "0" * 64
 MANIFEST = "_MANIFEST.json"
 QUARANTINED = "_quarantined.jsonl"
 WAY_OUT = (
-    "Move it away (keep it if you want to know why) and run the same command again: what is missing is made anew, and "
+    "Move it away (keep it if you want to know why) and run the same command again: what is missing is rebuilt, and "
     "everything that was made from it"
 )
 
@@ -136,7 +136,7 @@ class Manifest:
     """A stage's summary, written last. planned = written + quarantined, always.
 
     settings, parents: see data.fingerprint. shards: {file: {rows, bytes, sha256}}. reused: {split: {folder, digest}},
-    splits whose shards are those of another stage folder (fixed initialisation), by reference. extra: what a stage
+    splits whose shards are those of another stage folder (fixed initialization), by reference. extra: what a stage
     adds, "reports": {file: sha256} among it.
     """
 

@@ -1,4 +1,4 @@
-"""Whether a stage has work: decided by digests alone, so clocks, mtimes and copies of a run have no say."""
+"""Whether a stage has work: decided by digests alone, so clocks, mtimes and copies of a run do not matter."""
 
 import os
 from itertools import count
@@ -16,7 +16,7 @@ def finished(folder: Path, settings: dict[str, Any], parents: dict[str, str]) ->
     """Return the manifest of a stage that is complete and current, else None.
 
     Other settings are refused (FingerprintMismatch, key by key). Other parents mean that what it was made from was
-    made anew: the old folder is moved aside, unharmed, and the stage has work.
+    rebuilt: the old folder is moved aside, unharmed, and the stage has work.
     """
     manifest = read_manifest(folder)
     if manifest is None:
@@ -25,13 +25,13 @@ def finished(folder: Path, settings: dict[str, Any], parents: dict[str, str]) ->
     if manifest.parents != parents:
         moved = set_aside(folder)
         changed = ", ".join(line.partition(":")[0] for line in difference(manifest.parents, parents))
-        print(f"{folder}: made from an earlier {changed}; moved to {moved.name} and made anew", flush=True)
+        print(f"{folder}: made from an earlier {changed}; moved to {moved.name} and rebuilt", flush=True)
         return None
     return manifest if is_whole(folder, manifest) else None
 
 
 def is_whole(folder: Path, manifest: Manifest) -> bool:
-    """Whether all that a manifest names is there, shards in full size: what is missing is made anew, what is damaged is
+    """Whether all that a manifest names is there, shards in full size: what is missing is rebuilt, what is damaged is
     refused then. CorruptArtifact for a shard that it does not name."""
     refuse_strays(folder, set(manifest.shards))
     shards = [(folder / name, shard["bytes"]) for name, shard in manifest.shards.items()]

@@ -37,15 +37,15 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     with open(path, "rb") as file:
         length = int.from_bytes(file.read(8), "little")
         if size < 8 or length > min(size - 8, MAX_HEADER):
-            raise CorruptArtifact(f"{path} has {size:,} bytes, too few for a safetensors file: fetch it anew")
+            raise CorruptArtifact(f"{path} has {size:,} bytes, too few for a safetensors file: download it again")
         tensors = parse_header(path, file.read(length), 8 + length)
     end = 8 + length
     for name, tensor in sorted(tensors.items(), key=lambda item: (item[1].start, item[1].stop)):
         if tensor.start != end or tensor.stop - end != tensor.size * BITS[tensor.dtype] // 8:
-            raise CorruptArtifact(f"{path}: tensor {name} does not lie where its header says: fetch the file anew")
+            raise CorruptArtifact(f"{path}: tensor {name} does not lie where its header says: download the file again")
         end = tensor.stop
     if end != size:
-        raise CorruptArtifact(f"{path} has {size:,} bytes, its header means {end:,}: fetch it anew")
+        raise CorruptArtifact(f"{path} has {size:,} bytes, its header means {end:,}: download it again")
     return tensors
 
 
@@ -63,5 +63,5 @@ def parse_header(path: Path, content: bytes, offset: int) -> dict[str, Tensor]:
                 raise ValueError(f"the dtype {entry['dtype']} is not known here")
             found[name] = Tensor(entry["dtype"], tuple(entry["shape"]), offset + start, offset + stop)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise CorruptArtifact(f"{path} has no readable header ({error}): fetch it anew") from error
+        raise CorruptArtifact(f"{path} has no readable header ({error}): download it again") from error
     return found

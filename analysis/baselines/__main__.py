@@ -35,7 +35,7 @@ def main(argv: list[str]) -> None:
 
 def describe(run: str, table: list[Baseline]) -> str:
     """Return the table as text."""
-    titles = ("right answers, %", "tokens per", "training", "equal", "")
+    titles = ("correct answers, %", "tokens per", "training", "equal", "")
     more = ("(95 % interval)", "question", "tokens", "budget", "against STaSC's last model")
     lines = [COLUMNS.format(f"run {run}, test", *titles).rstrip(), COLUMNS.format("", *more)]
     return "\n".join([*lines, *map(line, table)])

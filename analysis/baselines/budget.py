@@ -30,7 +30,7 @@ def settings_of(run: Run, baseline: str) -> list[str]:
         return [*ALONE, "strategy=STAR", f"sampling.num_initial={min(num_initial, MAX_SAMPLES)}"]
     test = split_metrics(first, "test")
     per_answer = test["num_initial_answer_tokens"] / test["num_initial_answers"] * test["num_questions"]
-    num_samples = math.ceil(inference_tokens(last) / per_answer) + 1  # a little more: it is measured anew
+    num_samples = math.ceil(inference_tokens(last) / per_answer) + 1  # a little more: it is measured again
     return [
         *ALONE, "data.train=1", "data.validation=1", "sampling.num_initial=1",
         f"eval.num_samples={min(num_samples, MAX_SAMPLES)}", "eval.greedy=false",

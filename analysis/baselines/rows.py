@@ -88,8 +88,8 @@ def per_answer(answers: Answers) -> float:
 
 
 def star(run: Run, own: Answers, spent: int) -> Baseline:
-    """Fine-tuned on its right first answers, from as many tokens as the run's training rows took."""
-    name, made = "STaR: trained on its right first answers", Run(f"{run.name}-star", run.root)
+    """Fine-tuned on its correct first answers, from as many tokens as the run's training rows took."""
+    name, made = "STaR: trained on its correct first answers", Run(f"{run.name}-star", run.root)
     found = finished_iterations(made)
     if why := missing(run, made, found, 2):
         return Baseline(name, None, why)
@@ -128,9 +128,12 @@ def corrections_voted(run: Run, last: Iteration, voted: QuestionCounts | None, s
 
 
 def of_many(run: Run, last: Iteration, own: Answers) -> Iterator[Baseline]:
-    """Yield the majority of k answers of M_0, and any right one of them: k takes the tokens of the run's pairs on
+    """Yield the majority of k answers of M_0, and any correct one of them: k takes the tokens of the run's pairs on
     test."""
-    names = "M_0, majority of k answers (self-consistency)", "M_0, any of k right (upper bound: needs the gold answer)"
+    names = (
+        "M_0, majority of k answers (self-consistency)",
+        "M_0, any of k correct (upper bound: needs the gold answer)",
+    )
     made = Run(f"{run.name}-m0", run.root)
     found = finished_iterations(made)
     if why := missing(run, made, found, 1):

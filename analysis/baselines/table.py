@@ -11,8 +11,8 @@ BASELINES = "baselines.json"
 
 
 class Baseline(NamedTuple):
-    """A way to answer the test questions. accuracy: of its final answers, None where it cannot be had. words: what may
-    be said of it against the run, or why it cannot be had. inference_tokens: generated per question; training_tokens:
+    """A way to answer the test questions. accuracy: of its final answers, None where it is unavailable. words: what may
+    be said of it against the run, or why it is unavailable. inference_tokens: generated per question; training_tokens:
     generated for its training rows. budget: its tokens as a share of the run's, where the two are meant to be equal."""
 
     name: str

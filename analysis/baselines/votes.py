@@ -1,4 +1,4 @@
-"""Several answers to a question made one: the majority of them, or any right one where the gold answer is known."""
+"""Several answers to a question made one: the majority of them, or any correct one where the gold answer is known."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +16,7 @@ RIGHT = {"initial": ("c->i", "c->c"), "correction": ("i->c", "c->c")}
 
 
 class Sample(NamedTuple):
-    """answer: the normalised final answer, "" where there is none."""
+    """answer: the normalized final answer, "" where there is none."""
 
     answer: str
     right: bool
@@ -36,7 +36,7 @@ def read_samples(iteration: Iteration, side: str) -> dict[str, list[Sample]]:
 
 
 def majority(samples: Sequence[Sample]) -> bool:
-    """Self-consistency (Wang et al. 2023): whether the answer given most often is right, the first of equals. Samples
+    """Self-consistency (Wang et al. 2023): whether the answer given most often is correct, the first of equals. Samples
     without an answer do not vote; where all are without one, the first counts."""
     votes = Counter(sample.answer for sample in samples if sample.answer)
     winner = max(votes, key=votes.__getitem__) if votes else samples[0].answer
@@ -60,7 +60,7 @@ def first_of(samples: Mapping[str, list[Sample]], size: float) -> dict[str, list
 
 
 def decide(samples: Mapping[str, list[Sample]], choose: Callable[[Sequence[Sample]], bool]) -> QuestionCounts:
-    """One outcome for each question, as pairs of which both texts are right or both wrong."""
+    """One outcome for each question, as pairs of which both texts are correct or both incorrect."""
     question_ids = sorted(samples)
     right = np.array([choose(samples[question_id]) for question_id in question_ids], dtype=np.float64)
     sums = {name: np.zeros(len(right)) for name in TRANSITIONS} | {"c->c": right, "i->i": 1 - right}

@@ -36,14 +36,14 @@ COLUMNS = {
     "corr_index": "which of that answer's corrections, from 0",
     "split": "train, validation or test",
     "question": "the question as given",
-    "answers": "gold aliases, any one of them is right",
+    "answers": "gold aliases, any one of them is correct",
     "initial_answer": "y1, as generated",
     "correction": "y2, as generated",
     "initial_final_answer": "y1's final answer, normalised",
     "correction_final_answer": "y2's final answer, normalised",
     "initial_reward": "the chosen reward of y1",
     "correction_reward": "the chosen reward of y2",
-    "transition": "wrong (i) or right (c) before and after: i->c, c->i, c->c, i->i",
+    "transition": "incorrect (i) or correct (c) before and after: i->c, c->i, c->c, i->i",
     "kept": "whether the next model is trained on it",
     "reason": "why it is kept or not",
     "flags": "where the reward deserves a second look",
@@ -158,7 +158,7 @@ def model_card(record: RunRecord, results: Results, iteration: IterationRecord) 
                 metric_name=name,
                 metric_value=round(100 * test[figure].value, 2),
             )
-            for figure, name in (("t1", "initial answers right (%)"), ("t2", "corrections right (%)"))
+            for figure, name in (("t1", "initial answers correct (%)"), ("t2", "corrections correct (%)"))
         ],
     )
     before = record.iterations[number - 1]
@@ -192,7 +192,7 @@ def common(record: RunRecord, iteration: IterationRecord) -> dict[str, Any]:
         "model_license": model_license(record),
         "checkpoint": iteration.checkpoint.digest,
         "source": source,
-        "source_license": LICENSES.get(source, "unknown licence"),
+        "source_license": LICENSES.get(source, "unknown license"),
         "num_initial": sampling["num_initial"],
         "num_corrections": sampling["num_corrections"],
         "temperature": sampling["temperature"],

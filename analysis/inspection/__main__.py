@@ -57,7 +57,7 @@ def show(run: Run, selection: Selection, limit: str) -> None:
 def page(lines: Iterable[str]) -> bool:
     """Show the lines in $PAGER, or in less; False where there is none."""
     command = shlex.split(os.environ.get("PAGER", "less"))
-    environment = {"LESS": "FRX"} | dict(os.environ)  # as git does: colours, and no paging of a single screen
+    environment = {"LESS": "FRX"} | dict(os.environ)  # as git does: colors, and no paging of a single screen
     try:
         pager = subprocess.Popen(command, stdin=subprocess.PIPE, env=environment, text=True, encoding="utf-8")
     except (FileNotFoundError, IndexError):

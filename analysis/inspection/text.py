@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 from analysis.screen import escape_control_characters
 from store.schemas import TRANSITIONS
 
-WORDS = {"i": "wrong", "c": "right"}
-COUNTS = "{:<11}{:<6}{:>10}{:>16}{:>16}{:>16}{:>16}{:>10}"
+WORDS = {"i": "incorrect", "c": "correct"}
+COUNTS = "{:<11}{:<6}{:>10}{:>24}{:>24}{:>20}{:>24}{:>10}"
 LABEL = 14  # columns of a text's label
 
 
@@ -41,10 +41,10 @@ def collect(selected: Iterable[tuple[int, pa.Table]], limit: int) -> Found:
 
 
 class Style:
-    """Escape sequences where the terminal takes colour, nothing elsewhere."""
+    """Escape sequences where the terminal takes color, nothing elsewhere."""
 
-    def __init__(self, colour: bool) -> None:
-        self.codes = {"right": "32", "wrong": "31", "bold": "1", "faint": "2"} if colour else {}
+    def __init__(self, color: bool) -> None:
+        self.codes = {"correct": "32", "incorrect": "31", "bold": "1", "faint": "2"} if color else {}
 
     def __call__(self, name: str, text: str) -> str:
         return f"\x1b[{self.codes[name]}m{text}\x1b[0m" if name in self.codes else text
@@ -77,7 +77,7 @@ def describe_pair(row: dict[str, Any], style: Style) -> Iterator[str]:
     yield from labelled("question", style("bold", escape_control_characters(row["question"])))
     yield from labelled("gold", escape_control_characters("; ".join(row["answers"])))
     for label, name, side in (("initial", "initial_answer", before), ("correction", "correction", after)):
-        verdict, cut = WORDS[side], " (cut off)" if row[f"{label}_finish_reason"] == "length" else ""
+        verdict, cut = WORDS[side], " (truncated)" if row[f"{label}_finish_reason"] == "length" else ""
         yield from labelled(label, f"{style(verdict, f'{verdict}: ')}{escape_control_characters(row[name])}{cut}")
 
 
@@ -88,6 +88,6 @@ def labelled(label: str, text: str) -> Iterator[str]:
 
 
 def in_words(transition: str) -> str:
-    """i->c as "wrong -> right"."""
+    """i->c as "incorrect -> correct"."""
     before, _, after = transition.partition("->")
     return f"{WORDS[before]} -> {WORDS[after]}"

@@ -1,6 +1,6 @@
 """How the report's plots look, and how they become files: PNG and SVG for papers, SVG as a part of the page.
 
-Colours are Okabe and Ito's, told apart by all common kinds of colour vision, and never the only cue: series differ in
+Colors are Okabe and Ito's, told apart by all common kinds of color vision, and never the only cue: series differ in
 marker and label too. One panel is as wide as a phone, so a report reflows by panels.
 """
 
@@ -50,10 +50,10 @@ STYLE = {
 
 
 class Series(NamedTuple):
-    """One line: a label, a colour, a marker, and {iteration, or round: estimate}."""
+    """One line: a label, a color, a marker, and {iteration, or round: estimate}."""
 
     label: str
-    colour: str
+    color: str
     marker: str
     points: Mapping[int, Estimate]
 
@@ -72,20 +72,20 @@ def panel(name: str, unit: str, over: str = "iteration n of checkpoint Mₙ") ->
 
 def draw_series(axes: Axes, series: list[Series], line: str = "-", name: str = "M{}") -> None:
     """Lines with intervals, side by side so that they do not cover each other. name: of a point, in its tooltip."""
-    for index, (label, colour, marker, points) in enumerate(series):
+    for index, (label, color, marker, points) in enumerate(series):
         numbers = [n + 0.12 * (index - (len(series) - 1) / 2) for n in points]
         values = [100 * point.value for point in points.values()]
-        axes.plot(numbers, values, linestyle=line, color=colour, linewidth=1.6, marker=marker, markersize=4.5,
+        axes.plot(numbers, values, linestyle=line, color=color, linewidth=1.6, marker=marker, markersize=4.5,
                   markeredgewidth=0, label=label)  # fmt: skip
         for x, (n, point) in zip(numbers, points.items(), strict=True):
-            axes.vlines(x, 100 * point.low, 100 * point.high, color=colour, linewidth=1.2, alpha=0.75)
+            axes.vlines(x, 100 * point.low, 100 * point.high, color=color, linewidth=1.2, alpha=0.75)
             (spot,) = axes.plot([x], [100 * point.value], marker=marker, markersize=9, alpha=0)
             spot.set_gid(tooltip(label, name.format(n), point.with_interval(unit=" %")))
     set_iterations(axes, series[0].points)
 
 
 def draw_stack(
-    axes: Axes, series: Mapping[str, Mapping[int, float]], colours: Mapping[str, str], words: Callable[[float], str]
+    axes: Axes, series: Mapping[str, Mapping[int, float]], colors: Mapping[str, str], words: Callable[[float], str]
 ) -> None:
     """{label: {iteration: amount}} as stacked bars; labels without any amount are left out."""
     base: list[float] = []
@@ -94,16 +94,16 @@ def draw_stack(
         if not any(amounts.values()):
             continue
         base = base or [0.0] * len(amounts)
-        draw_bars(axes, label, colours[label], amounts, {n: words(amount) for n, amount in amounts.items()}, base)
+        draw_bars(axes, label, colors[label], amounts, {n: words(amount) for n, amount in amounts.items()}, base)
         base = [below + amount for below, amount in zip(base, amounts.values(), strict=True)]
     axes.set_ylim(0, 1.12 * max([*base, 0]) or 1)
     draw_legend(axes)
 
 
 def draw_bars(
-    axes: Axes, label: str, colour: str, heights: Mapping[int, float], tips: Mapping[int, str], base: list[float]
+    axes: Axes, label: str, color: str, heights: Mapping[int, float], tips: Mapping[int, str], base: list[float]
 ) -> None:
-    bars = axes.bar(list(heights), list(heights.values()), 0.55, bottom=base, color=colour, label=label)
+    bars = axes.bar(list(heights), list(heights.values()), 0.55, bottom=base, color=color, label=label)
     for bar, (n, tip) in zip(bars, tips.items(), strict=True):
         bar.set_gid(tooltip(label, f"M{n}", tip))
 
@@ -152,7 +152,7 @@ def svg(figure: Figure, name: str) -> bytes:
 
 
 def inline(content: bytes, name: str, label: str) -> str:
-    """Return a plot's SVG as part of the report: an image with a label, tooltips, and colours that the style sheet may
+    """Return a plot's SVG as part of the report: an image with a label, tooltips, and colors that the style sheet may
     set.
 
     Style attributes become presentation attributes, which rules of a style sheet override and the page's content

@@ -53,8 +53,8 @@ def render(title: str, views: list[Part], sections: list[Part], scripts: list[st
 
 
 def transition_words(name: str) -> str:
-    """i->c as "wrong → right"."""
-    words = {"i": "wrong", "c": "right"}
+    """i->c as "incorrect → correct"."""
+    words = {"i": "incorrect", "c": "correct"}
     before, _, after = name.partition("->")
     return f"{words[before]} → {words[after]}"
 

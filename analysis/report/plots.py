@@ -32,12 +32,12 @@ from analysis.results import Results
 STAGES = ("training", "generation", "filtering")
 UNITS = {"h": 3600, "min": 60, "s": 1}
 KEPT = {
-    "improving": "wrong, then right",
-    "kept_correct": "right twice",
+    "improving": "incorrect, then correct",
+    "kept_correct": "correct twice",
     "unfiltered": "unfiltered",
     "random": "drawn at random",
 }
-MAX_CURVES = 6  # as many as there are colours: M_0 and the last of the others; the table has all
+MAX_CURVES = 6  # as many as there are colors: M_0 and the last of the others; the table has all
 LABELS = {  # what a screen reader says; the numbers stand in the tables
     "accuracy": "Accuracy of initial answers and corrections over iterations",
     "corrections": "What corrections fix and break over iterations",
@@ -76,11 +76,11 @@ def accuracy(split: str, results: Results, top: float, overlay: Overlay | None) 
         Series("initial answers, t1", BLUE, "o", {n: figures["t1"] for n, figures in points.items()}),
         Series("corrections, t2", VERMILLION, "s", {n: figures["t2"] for n, figures in points.items()}),
     ]
-    figure, axes = panel(split.capitalize(), "right answers (%)")
+    figure, axes = panel(split.capitalize(), "correct answers (%)")
     draw_series(axes, series)
-    for (name, shares), colour in zip(overlay_of(overlay, split).items(), (BLUE, VERMILLION), strict=False):
+    for (name, shares), color in zip(overlay_of(overlay, split).items(), (BLUE, VERMILLION), strict=False):
         shown = [100 * share for share in shares[: len(points)]]
-        axes.plot(range(len(shown)), shown, "--", color=colour, linewidth=1, alpha=0.6, label=f"overlay {name}")
+        axes.plot(range(len(shown)), shown, "--", color=color, linewidth=1, alpha=0.6, label=f"overlay {name}")
     axes.set_ylim(0, top)
     draw_legend(axes)
     return figure
@@ -90,10 +90,13 @@ def corrections(split: str, results: Results) -> Figure:
     """Draw what corrections fix and break: i->c up, c->i down, and their sum, t2 - t1, with its interval."""
     points = results.figures[split]
     figure, axes = panel(split.capitalize(), "share of all pairs (%)")
-    for name, label, colour, sign in (("i->c", "wrong → right", GREEN, 1), ("c->i", "right → wrong", ORANGE, -1)):
+    for name, label, color, sign in (
+        ("i->c", "incorrect → correct", GREEN, 1),
+        ("c->i", "correct → incorrect", ORANGE, -1),
+    ):
         heights = {n: 100 * sign * figures[name].value for n, figures in points.items()}
         tips = {n: figures[name].with_interval(unit=" %") for n, figures in points.items()}
-        draw_bars(axes, label, colour, heights, tips, [0.0] * len(points))
+        draw_bars(axes, label, color, heights, tips, [0.0] * len(points))
     net = {n: results.deltas[split][n].difference for n in points}
     draw_series(axes, [Series("t2 − t1", INK, "D", net)], line="none")
     axes.axhline(0, color=MUTED, linewidth=0.8)
@@ -109,10 +112,10 @@ def further_rounds(split: str, record: RunRecord) -> Figure:
     drawn = [*record.iterations[:1], *record.iterations[1:][1 - MAX_CURVES :]]
     looks = zip((BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY), "os^Dv*", strict=True)
     series = [
-        Series(f"M{iteration.number}", colour, marker, dict(enumerate(iteration.rounds[split])))
-        for iteration, (colour, marker) in zip(drawn, looks, strict=False)
+        Series(f"M{iteration.number}", color, marker, dict(enumerate(iteration.rounds[split])))
+        for iteration, (color, marker) in zip(drawn, looks, strict=False)
     ]
-    figure, axes = panel(split.capitalize(), "right answers (%)", "rounds of correction")
+    figure, axes = panel(split.capitalize(), "correct answers (%)", "rounds of correction")
     draw_series(axes, series, name="round {}")
     axes.set_ylim(bottom=0)
     draw_legend(axes)
@@ -124,12 +127,12 @@ def rates(split: str, results: Results) -> Figure:
     points = results.figures[split]
     chosen = (
         ("copies", "copy_rate", BLUE, "o"),
-        ("cut off", "correction_truncation_rate", VERMILLION, "s"),
+        ("truncated", "correction_truncation_rate", VERMILLION, "s"),
         ("no final answer", "correction_format_failure_rate", PURPLE, "^"),
     )
     series = [
-        Series(label, colour, marker, {n: figures[name] for n, figures in points.items()})
-        for label, name, colour, marker in chosen
+        Series(label, color, marker, {n: figures[name] for n, figures in points.items()})
+        for label, name, color, marker in chosen
     ]
     figure, axes = panel(split.capitalize(), "corrections (%)")
     draw_series(axes, series)
@@ -144,9 +147,9 @@ def kept_rows(record: RunRecord) -> Figure:
         label: {it.number: it.metrics["splits"]["train"]["reasons"].get(reason, 0) for it in record.iterations}
         for reason, label in KEPT.items()
     }
-    colours = dict(zip(kept, (GREEN, BLUE, SKY, PURPLE), strict=True))
+    colors = dict(zip(kept, (GREEN, BLUE, SKY, PURPLE), strict=True))
     figure, axes = panel("Train", "rows kept")
-    draw_stack(axes, kept, colours, lambda value: f"{value:,} rows")
+    draw_stack(axes, kept, colors, lambda value: f"{value:,} rows")
     axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
     return figure
 
@@ -160,8 +163,8 @@ def time(record: RunRecord) -> Figure:
     unit, size = next((unit, size) for unit, size in UNITS.items() if longest >= 2 * size or size == 1)
     figure, axes = panel("Time", f"worker time ({unit})")
     scaled = {stage: {n: value / size for n, value in by.items()} for stage, by in seconds.items()}
-    colours = dict(zip(STAGES, (PURPLE, BLUE, ORANGE), strict=True))
-    draw_stack(axes, scaled, colours, lambda value: f"{value:,.1f} {unit}")
+    colors = dict(zip(STAGES, (PURPLE, BLUE, ORANGE), strict=True))
+    draw_stack(axes, scaled, colors, lambda value: f"{value:,.1f} {unit}")
     return figure
 
 
@@ -185,17 +188,17 @@ def runs(cells: Sequence[Cell]) -> Figure:
         axes = figure.add_subplot()
         initial = [cell.t1 for cell in cells], -0.14, BLUE, "o", "initial answers, t1"
         corrected = [cell.t2 for cell in cells], 0.14, VERMILLION, "s", "corrections, t2"
-        for estimates, offset, colour, marker, label in (initial, corrected):
+        for estimates, offset, color, marker, label in (initial, corrected):
             heights = [row + offset for row in range(len(cells))]
             for height, estimate in zip(heights, estimates, strict=True):
-                axes.hlines(height, 100 * estimate.low, 100 * estimate.high, color=colour, linewidth=1.2, alpha=0.75)
-            axes.plot([100 * e.value for e in estimates], heights, linestyle="none", color=colour, marker=marker,
+                axes.hlines(height, 100 * estimate.low, 100 * estimate.high, color=color, linewidth=1.2, alpha=0.75)
+            axes.plot([100 * e.value for e in estimates], heights, linestyle="none", color=color, marker=marker,
                       markersize=4.5, markeredgewidth=0, label=label)  # fmt: skip
         axes.set_yticks(range(len(cells)), [cell.row.run for cell in cells])
         axes.set_ylim(len(cells) - 0.4, -0.6)
         axes.set_xlim(left=0)
         axes.set_title("Test", pad=20)
-        axes.set_xlabel("right answers (%)")
+        axes.set_xlabel("correct answers (%)")
         draw_legend(axes)
     return figure
 

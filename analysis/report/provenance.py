@@ -57,7 +57,7 @@ def cost_row(iteration: int | None, stage: str, cost: dict[str, Any]) -> dict[st
 
 
 def quarantined(record: RunRecord) -> list[dict[str, Any]]:
-    """Folders with rows set aside: how many, by reason, and the first of them."""
+    """Folders with rows quarantined: how many, by reason, and the first of them."""
     folders = []
     for name, rows in record.quarantined.items():
         codes: Counter[str] = Counter()
@@ -103,7 +103,7 @@ def in_words(value: Any) -> str:
 
 
 def lineage(record: RunRecord) -> list[dict[str, Any]]:
-    """Every artefact in the order of its making: digest, rows, and what it was made from."""
+    """Every artifact in the order of its making: digest, rows, and what it was made from."""
     base = record.iterations[0].checkpoint
     rows: list[dict[str, Any]] = [
         {"name": "questions", "digest": record.questions.digest, "rows": record.questions.written,

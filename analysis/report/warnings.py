@@ -24,7 +24,7 @@ def of_progress(run: Run, record: RunRecord) -> Iterator[str]:
             yield f"M_{iteration.number} is the model it was to be trained from: no row was kept for it."
     num_set_aside = sum(m.quarantined for it in record.iterations for m in it.manifests.values())
     if num_set_aside:
-        yield f"{num_set_aside:,} generated rows were set aside and are in none of the figures."
+        yield f"{num_set_aside:,} generated rows were quarantined and are in none of the figures."
 
 
 def of_questions(record: RunRecord) -> Iterator[str]:
@@ -46,8 +46,8 @@ def of_texts(record: RunRecord) -> Iterator[str]:
     test = last.metrics["splits"]["test"]
     for flag, words in (("negation", "deny the gold answer"), ("enumeration", "list candidates")):
         if count := test["flags"].get(f"correction_{flag}", 0):
-            yield f"{count:,} of {test['num_pairs']:,} test corrections of M_{last.number} that count as right {words}."
+            yield f"{count:,} of {test['num_pairs']:,} test corrections of M_{last.number} counted as correct {words}."
     if (test["correction_truncation_rate"] or 0) > MANY_CUT_OFF:
-        yield f"{test['correction_truncation_rate']:.0%} of M_{last.number}'s corrections on test were cut off."
+        yield f"{test['correction_truncation_rate']:.0%} of M_{last.number}'s corrections on test were truncated."
     if (test["copy_rate"] or 0) > MANY_COPIES:
         yield f"{test['copy_rate']:.0%} of M_{last.number}'s corrections on test repeat the initial answer verbatim."

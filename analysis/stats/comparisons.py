@@ -1,4 +1,4 @@
-"""Paired comparisons on the same questions, what they could have shown, and the words that their numbers allow."""
+"""Paired comparisons on the same questions, their minimum detectable effects, and the words the numbers allow."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -132,7 +132,7 @@ def verdict(value: float, interval: tuple[float, float], mde: float, p_value: fl
     if np.isnan(value):
         return "not measurable (nothing to divide by)"
     if low <= 0 <= high or (p_value is not None and p_value >= ALPHA):
-        return f"no difference shown (could have seen ≥ {100 * mde:.1f} points)"
+        return f"no difference shown (minimum detectable effect {100 * mde:.1f} points)"
     direction = "higher" if value > 0 else "lower"
     near, far = (low, high) if value > 0 else (-high, -low)
     return f"{direction} by {100 * abs(value):.1f} points (interval {100 * near:.1f} to {100 * far:.1f})"

@@ -1,6 +1,6 @@
 """Can a model start, and with which sampling? Estimated from one pool of M_0's samples, without any training.
 
-A pair improves if its initial answer is wrong and its correction right. A cell (N_init, N_corr) draws N_init of a
+A pair improves if its initial answer is incorrect and its correction correct. A cell (N_init, N_corr) draws N_init of a
 question's initial answers and N_corr corrections of each, so averaging over all such subsets of the pool (a
 U-statistic, Hoeffding 1948) is unbiased for what a fresh run of that cell finds. Cells larger than the pool are not
 extrapolated: their probabilities are NaN.

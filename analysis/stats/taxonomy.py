@@ -4,7 +4,7 @@ Two texts are compared by their content words: lower case, without function word
 with its separators one word. Words of the question are no content, so "Paris" and "The capital of France is Paris" say
 the same; only where a text consists of nothing else do they count ("red or blue?"). Where a text marks its answer ("the
 answer is ...", "Final Answer: ..."), what follows the mark is the answer and the rest is rationale. The gold answer and
-the reward have no say: whether a change helps is the transition's affair.
+the reward do not matter: whether a change helps is the transition's affair.
 
 Agreement with 190 pairs of a real run, labelled by hand before a rule was written: Cohen's kappa 0.81 on the half that
 the rules were written with, 0.74 (79 % of the pairs) on the other half. Most disagreements are between rationale_only

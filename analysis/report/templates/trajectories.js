@@ -7,7 +7,7 @@ const list = document.getElementById("pairs");
 const more = document.getElementById("next");
 const view = { data: null, found: [], shown: 0, question: "" };
 
-const RIGHT = { "i->c": ["wrong", "right"], "c->i": ["right", "wrong"], "c->c": ["right", "right"], "i->i": ["wrong", "wrong"] };
+const RIGHT = { "i->c": ["incorrect", "correct"], "c->i": ["correct", "incorrect"], "c->c": ["correct", "correct"], "i->i": ["incorrect", "incorrect"] };
 
 async function unpack(base64) {
   const bytes = Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
@@ -162,7 +162,7 @@ function card(pair) {
   const kept = pair.kept ? "kept: " : "not kept: ";
   article.append(
     element("header", {}, place,
-      badge(pair.transition.replace("->", "→").replaceAll("i", "wrong").replaceAll("c", "right").replace("→", " → "),
+      badge(pair.transition.split("->").map((side) => (side === "i" ? "incorrect" : "correct")).join(" → "),
         pair.transition.replace("->", "-")),
       badge(pair.change.replaceAll("_", " ")), badge(kept + pair.reason.replaceAll("_", " ")),
       ...pair.flags.map((flag) => badge(flag.replaceAll("_", " ")))),
@@ -181,7 +181,7 @@ function texts(pair) {
     const body = parts.length ? marked(parts, changed, tag, goldPieces(parts, pair.answers))
       : element("span", { class: "empty" }, "no text");
     return element("div", {},
-      element("h3", {}, `${title}: `, element("span", { class: verdict }, `${verdict === "right" ? "✓" : "✗"} ${verdict}`),
+      element("h3", {}, `${title}: `, element("span", { class: verdict }, `${verdict === "correct" ? "✓" : "✗"} ${verdict}`),
         ` · ${pair.tokens[index]} tokens${cut}`),
       element("div", { class: "text" }, body));
   };

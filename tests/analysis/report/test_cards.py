@@ -64,8 +64,8 @@ def test_a_model_card_has_its_base_data_and_results(cards, loop):
     card = ModelCard.load(cards["iter_01/checkpoint"])
     metrics = json.loads(run.iteration(1).metrics.read_text())["splits"]["test"]
     values = {result.metric_name: result.metric_value for result in card.data.eval_results}
-    assert values["corrections right (%)"] == pytest.approx(100 * metrics["t2"], abs=0.01)
-    assert values["initial answers right (%)"] == pytest.approx(100 * metrics["t1"], abs=0.01)
+    assert values["corrections correct (%)"] == pytest.approx(100 * metrics["t2"], abs=0.01)
+    assert values["initial answers correct (%)"] == pytest.approx(100 * metrics["t1"], abs=0.01)
     sft = json.loads((run.iteration(0).sft / "_MANIFEST.json").read_text())
     record = json.loads((run.iteration(1).checkpoint / "_checkpoint.json").read_text())
     for fact in (sft["digest"], record["digest"], f"{sft['written']:,} rows of iteration 0", "points)"):

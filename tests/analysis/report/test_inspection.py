@@ -121,7 +121,7 @@ def test_a_terminal_gets_colour_and_a_pager_elsewhere_is_plain_text(loop, tmp_pa
     pager.chmod(0o755)
     shown = on_terminal(workspace, "limit=1", PAGER=str(pager))
     assert shown.startswith("PAGED")
-    assert "\x1b[32mright" in shown
+    assert "\x1b[32mcorrect" in shown
     assert "\x1b" not in on_terminal(workspace, "limit=1", PAGER="cat", NO_COLOR="1")
     assert "\x1b[1mrun demo" in on_terminal(workspace, "limit=1", PAGER="no-such-pager")
     assert "\x1b" not in workspace.stage("analysis.inspection", "run=demo", "limit=1").stdout

@@ -81,7 +81,7 @@ def test_the_record_names_digests_switches_and_what_was_set_aside(copy, report):
         assert iteration.checkpoint.digest in html
     for switch in record.settings["compat"]:
         assert switch in html
-    assert "No row was set aside." in html
+    assert "No row was quarantined." in html
 
 
 def test_rows_set_aside_are_counted_by_reason(copy):

@@ -175,11 +175,11 @@ def test_holm_is_bonferroni_over_what_is_left(p_values):
     [
         (0.031, (0.013, 0.051), None, "higher by 3.1 points (interval 1.3 to 5.1)"),
         (-0.031, (-0.051, -0.013), None, "lower by 3.1 points (interval 1.3 to 5.1)"),
-        (0.02, (-0.001, 0.041), None, "no difference shown (could have seen ≥ 2.5 points)"),
-        (0.02, (0.0, 0.04), None, "no difference shown (could have seen ≥ 2.5 points)"),
-        (0.02, (0.001, 0.041), 0.2, "no difference shown (could have seen ≥ 2.5 points)"),
+        (0.02, (-0.001, 0.041), None, "no difference shown (minimum detectable effect 2.5 points)"),
+        (0.02, (0.0, 0.04), None, "no difference shown (minimum detectable effect 2.5 points)"),
+        (0.02, (0.001, 0.041), 0.2, "no difference shown (minimum detectable effect 2.5 points)"),
         (0.02, (0.001, 0.041), 0.04, "higher by 2.0 points (interval 0.1 to 4.1)"),
-        (0.02, (-0.001, 0.041), 0.04, "no difference shown (could have seen ≥ 2.5 points)"),
+        (0.02, (-0.001, 0.041), 0.04, "no difference shown (minimum detectable effect 2.5 points)"),
     ],
 )
 def test_words_claim_a_difference_only_where_interval_and_p_value_do(value, interval, p_value, words):
