@@ -1,0 +1,55 @@
+"""The diffs in docs/extending.md apply to this tree, and a pipeline runs with what they add."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from store.run import Run
+from store.schemas import INITIAL_ANSWERS
+from store.shards import iter_shards, required_manifest
+from tests.conftest import ROOT
+
+ROOMS = ("store", "conf", "data", "generation", "filtering", "training")
+DIFFS = re.findall(r"```diff\n(.*?)```", (ROOT / "docs" / "extending.md").read_text(encoding="utf-8"), re.DOTALL)
+SETTINGS = ["device=cpu", "data=capitals", "prompt=terse", "strategy=EAF", "engine=echo"]
+
+
+@pytest.fixture
+def extended(tmp_path):
+    """A copy of the rooms with every diff applied, and the questions that the new data set names."""
+    for room in ROOMS:
+        shutil.copytree(ROOT / room, tmp_path / room, ignore=shutil.ignore_patterns("__pycache__", "cache"))
+    for diff in DIFFS:
+        command = ["git", "apply", "--whitespace=nowarn", "-"]
+        subprocess.run(command, input=diff.encode(), cwd=tmp_path, check=True)
+    rows = [
+        {"id": f"c{n}", "question": f"What is the capital of land {n}?", "answers": [f"Town {n}"]} for n in range(90)
+    ]
+    (tmp_path / "capitals.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return tmp_path
+
+
+def test_a_pipeline_runs_with_all_extensions(extended, tiny_model):
+    run = Run("new", extended / "runs")
+    stages = (["conf", "run=new", *SETTINGS, f"model.path={tiny_model}"], ["data", "run=new"],
+              ["training.base_model", "run=new"], ["generation", "run=new", "iteration=0"],
+              ["filtering", "run=new", "iteration=0"])  # fmt: skip
+    for stage in stages:
+        done = subprocess.run([sys.executable, "-m", *stage], cwd=extended, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    answers = run.iteration(0).initial_answers
+    manifest = required_manifest(answers, "generation")
+    for _, table in iter_shards(answers, manifest, "train", INITIAL_ANSWERS):
+        for prompt, answer in zip(table["prompt_token_ids"].to_pylist(), table["token_ids"].to_pylist(), strict=True):
+            assert answer[:1] == prompt[:1] or answer[0] in prompt  # the engine of the page answered
+    assert required_manifest(run.questions, "data").written == 20
+
+
+def test_every_kind_of_extension_has_its_diff():
+    text = "".join(DIFFS)
+    for path in ("conf/data/", "conf/prompt/", "conf/strategy/", "conf/engine/", "generation/engines/"):
+        assert f"+++ b/{path}" in text
