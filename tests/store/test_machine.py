@@ -1,11 +1,12 @@
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from store.errors import CorruptArtifact
-from store.machine import free_memory, num_parameters
+from store.machine import free_memory, is_noexec, num_cores, num_parameters
 from store.tensors import read_tensors
 
 GIB = 2**30
@@ -51,6 +52,30 @@ def test_free_memory_is_the_least_that_machine_and_control_groups_leave(tmp_path
 
 def test_free_memory_of_this_machine_is_some_of_it():
     assert 0 < free_memory() < os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+@pytest.mark.parametrize(
+    ("cgroup", "groups", "cores"),
+    [
+        ("0::/\n", {}, 64),
+        ("0::/\n", {"": {"cpu.max": "max 100000\n"}}, 64),
+        ("0::/\n", {"": {"cpu.max": "50000 100000\n"}}, 1),  # half a core
+        ("0::/\n", {"": {"cpu.max": "450000 100000\n"}}, 4),
+        ("0::/\n", {"": {"cpu.max": "9900000 100000\n"}}, 64),
+        ("0::/job/step\n", {"job/step": {"cpu.max": "max 100000\n"}, "job": {"cpu.max": "200000 100000\n"}}, 2),
+        ("3:cpu,cpuacct:/job\n", {"cpu/job": {"cpu.cfs_quota_us": "300000\n", "cpu.cfs_period_us": "100000\n"}}, 3),
+        ("3:cpu,cpuacct:/job\n", {"cpu/job": {"cpu.cfs_quota_us": "-1\n", "cpu.cfs_period_us": "100000\n"}}, 64),
+    ],
+)
+def test_cores_are_the_fewest_of_affinity_and_quotas(tmp_path, monkeypatch, cgroup, groups, cores):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(64)))
+    assert num_cores(machine(tmp_path, cgroup, groups)) == cores
+
+
+def test_a_mount_that_loads_no_programs_is_seen(tmp_path, monkeypatch):
+    assert not is_noexec(tmp_path)
+    monkeypatch.setattr(os, "statvfs", lambda path: SimpleNamespace(f_flag=os.ST_NOSUID | os.ST_NOEXEC))
+    assert is_noexec(tmp_path)
 
 
 def write_tensors(path: Path, tensors: dict[str, tuple[str, list[int], int]], missing: int = 0) -> None:
