@@ -26,6 +26,7 @@ SHELL       := setpriv
 endif
 
 export PYTHONUNBUFFERED := 1
+unexport PYTHONPATH PYTHONSAFEPATH PYTHONHOME
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 
@@ -68,9 +69,19 @@ filter-$(1): generate-$(1)
 	$$(PYTHON) -m filtering run=$$(RUN) iteration=$(1)   # D_$(1)
 endef
 
-# With ACCELERATE, the name of a file in training/accelerate, training runs in PROCESSES of them, one per GPU.
+# With ACCELERATE, the name of a file in training/accelerate, training runs in PROCESSES of them, one per GPU, which
+# meet on a port that is free.
+LAUNCH_PRESETS := $(patsubst training/accelerate/%.yaml,%,$(wildcard training/accelerate/*.yaml))
+ifneq ($(ACCELERATE)$(PROCESSES),)
+ifeq ($(filter $(LAUNCH_PRESETS),$(ACCELERATE)),)
+$(error ACCELERATE=$(ACCELERATE) is not a file of training/accelerate; PROCESSES= needs one of: $(LAUNCH_PRESETS))
+endif
+ifneq ($(call matches,$(PROCESSES),[1-9][0-9]{0$(comma)3}),1)
+$(error PROCESSES=$(PROCESSES) is not a number of processes, and ACCELERATE=$(ACCELERATE) needs it: one per GPU, e.g. PROCESSES=2)
+endif
+endif
 TRAIN = .venv/bin/python$(if $(ACCELERATE), -m accelerate.commands.launch --config_file training/accelerate/$(ACCELERATE).yaml \
-	--num_processes $(PROCESSES)) -m training
+	--num_processes $(PROCESSES) --main_process_port 0) -m training
 
 define train_rules
 .PHONY: train-$(1) generate-$(1)
@@ -144,6 +155,10 @@ upload: setup  ## copy what RUN has finished to TO=, a URL of fsspec: s3://bucke
 .PHONY: setup
 setup:  ## make .venv from the pinned lock; nothing to do when it is there
 	requirements/install.sh
+
+.PHONY: doctor
+doctor:  ## what this machine has, what is missing and what to do about it, and what a new run would choose
+	@requirements/install.sh doctor
 
 .PHONY: ray
 ray:  ## add Ray to .venv, for launcher=ray and make test: 80 MB

@@ -18,6 +18,7 @@ from analysis import verify
 from faults.children import Ended, run
 from faults.stages import RUN, Bench, Stage, tree
 from faults.tally import PROMISED, SILENT, STOPPED, Tally
+from store.machine import num_cores
 
 REFUSED = (2, 3, 5)
 ODD_JSON = (b"", b"[]", b"null", b"0", b'"x"', b"{}", b"{", b"\xff\xfe{}", b"[" * 100_000, b'{"digest": NaN}',
@@ -76,7 +77,7 @@ def made(name: str) -> bool:
 def tallied(damages: Iterator[Damage], scratch: Path) -> list[Tally]:
     """Return a tally for each kind of damage."""
     tallies: dict[str, Tally] = {}
-    with get_context("fork").Pool(len(os.sched_getaffinity(0))) as pool:
+    with get_context("fork").Pool(num_cores()) as pool:
         for kind, outcome, said in pool.imap_unordered(partial(try_once, scratch), damages, chunksize=8):
             tallies.setdefault(kind, Tally(kind)).add(outcome, said)
     return list(tallies.values())

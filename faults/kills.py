@@ -17,6 +17,7 @@ from faults.children import Ended
 from faults.events import NEED_SPACE, fail_at, kill_at
 from faults.stages import Stage, tree
 from faults.tally import PROMISED, SILENT, STOPPED, Tally
+from store.machine import num_cores
 
 SIGKILL = 0
 FAULTS = {SIGKILL: "SIGKILL", errno.ENOSPC: "disk full", errno.EIO: "I/O error"}
@@ -58,7 +59,7 @@ def triple_kills(stages: Sequence[Stage], number: int) -> Iterator[Trial]:
 
 def tried(trials: Iterable[Trial], scratch: Path) -> Iterator[Result]:
     """Yield the trials' results, from as many processes as there are cores."""
-    with get_context("fork").Pool(len(os.sched_getaffinity(0))) as pool:
+    with get_context("fork").Pool(num_cores()) as pool:
         yield from pool.imap_unordered(partial(try_once, scratch), trials, chunksize=4)
 
 

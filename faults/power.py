@@ -17,6 +17,7 @@ from faults.events import Act
 from faults.kills import finish
 from faults.stages import Stage
 from faults.tally import Tally
+from store.machine import num_cores
 
 State = dict[str, bytes | None]  # relative path -> content, None for a folder
 
@@ -116,7 +117,7 @@ def outages(stages: list[Stage], scratch: Path) -> Tally:
     for stage in stages:
         folder, file = stage.begin(scratch / "powered"), scratch / "states"
         stage.run(folder, record(folder, file))
-        with get_context("fork").Pool(len(os.sched_getaffinity(0))) as pool:
+        with get_context("fork").Pool(num_cores()) as pool:
             for outcome, said in pool.imap_unordered(partial(_go_on, stage, scratch), _recorded(file), 4):
                 tally.add(outcome, f"{stage.name}: {said}")
     return tally

@@ -20,6 +20,7 @@ from conf.schema import load, validate
 from faults.stages import RUN, Bench, Stage, Tree, tree
 from faults.tally import PROMISED, SILENT, STOPPED, Tally
 from store.errors import ConfigError
+from store.machine import num_cores
 from store.run import Run
 from store.schemas import SPLITS
 
@@ -97,7 +98,7 @@ def stale_reuse(bench: Bench, naive: bool = False, every: int = 1) -> list[Tally
     stages = bench.naive if naive else bench.stages
     chain = [replace(bench.training, naive=naive) if stage.name == "training" else stage for stage in stages]
     decided = [key for key in keys if not key.startswith(COMPOSED)]
-    with get_context("fork").Pool(len(os.sched_getaffinity(0))) as pool:
+    with get_context("fork").Pool(num_cores()) as pool:
         composed = pool.map(partial(compose, bench, chain[0], values), keys, chunksize=1)
         reused = pool.map(partial(reuse, bench, chain[1:], values), decided, chunksize=1)
     return [tally("setting changed, composed again", composed), tally("setting changed, stages alone", reused)]

@@ -16,6 +16,7 @@ from typing import Any
 
 from filtering.shards import Shards
 from store.errors import Interrupted, TryAgain
+from store.machine import num_cores
 from store.processes import die_with_parent
 
 PAIRS_PER_PROCESS = 20_000  # half a second of work, which is what the start of a process takes
@@ -26,8 +27,8 @@ _shards: Shards  # of a worker process
 
 
 def num_processes(setting: int, num_pairs: int) -> int:
-    """launcher.filter_processes, or with 0 as many as there are cores, fewer where they would have little to do."""
-    return setting or max(1, min(len(os.sched_getaffinity(0)), num_pairs // PAIRS_PER_PROCESS))
+    """launcher.filter_processes, or with 0 one per core, fewer where they would have little to do."""
+    return setting or max(1, min(num_cores(), num_pairs // PAIRS_PER_PROCESS))
 
 
 @contextlib.contextmanager

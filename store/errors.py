@@ -89,6 +89,8 @@ def stage_main(main: Callable[[list[str]], None]) -> NoReturn:
     """Run a stage's `main(argv)` and exit with the code of what happened; messages go to stderr, one paragraph."""
     for signum in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signum, _interrupt)
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a character ends no stage
     try:
         main(sys.argv[1:])
     except PipelineError as error:
