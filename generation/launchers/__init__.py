@@ -7,13 +7,14 @@ so a worker that is started twice, or goes on after it was taken for dead, costs
 from collections.abc import Callable
 
 from conf.schema import Config
-from generation.launchers.devices import core_shares, gpu_shares, num_workers, visible_gpus
+from generation.launchers.devices import core_shares, gpu_shares, num_workers, take_gpus
 from generation.launchers.supervisor import Supervisor, worker_command
 from generation.plan import Plan
-from generation.preflight import require_memory
+from generation.preflight import require_machine
 from generation.progress import Progress
 from store.checkpoints import locate
 from store.filesystem import require_storage
+from store.gpus import visible_gpus
 from store.run import Run
 
 
@@ -21,7 +22,8 @@ def _local(run: Run, config: Config, plan: Plan, progress: Progress) -> None:
     gpus = visible_gpus() if config.device == "cuda" else []
     world = num_workers(config, gpus)
     require_storage(run.dir, several_writers=world > 1)
-    require_memory(config, locate(run, plan.iteration)[0], world, gpus)
+    gpus = take_gpus(config, gpus, world)
+    require_machine(run, config, locate(run, plan.iteration)[0], world, gpus)
     logs = run.iteration(plan.iteration).costs
     command = worker_command(run, plan.iteration)
     shares = gpu_shares(gpus, world) if gpus else core_shares(world)

@@ -1,45 +1,57 @@
 """How many workers a machine takes, and which of its GPUs or cores are whose."""
 
 import os
-import subprocess
+from collections.abc import Sequence
 
 from conf.schema import Config
 from store.errors import ConfigError
+from store.gpus import Gpu
+from store.machine import num_cores
 
 
-def num_workers(config: Config, gpus: list[str]) -> int:
-    """launcher.workers, or with 0 one per GPU (or per tensor_parallel_size of them), one on CPU."""
-    per_engine = config.engine.throughput.get("tensor_parallel_size", 1)
-    if config.device == "cuda" and len(gpus) < per_engine:
+def num_workers(config: Config, gpus: Sequence[Gpu]) -> int:
+    """Return launcher.workers, or with 0 one per GPU (or per tensor_parallel_size of them), one on CPU."""
+    return config.launcher.workers or max(1, len(gpus) // gpus_per_engine(config))
+
+
+def take_gpus(config: Config, gpus: Sequence[Gpu], workers: int) -> list[Gpu]:
+    """Return those of the visible GPUs that so many workers take; ConfigError where there are too few."""
+    if config.device == "cpu":
+        return []
+    each = gpus_per_engine(config)
+    if len(gpus) < workers * each:
         raise ConfigError(
-            f"engine.throughput.tensor_parallel_size={per_engine} but {len(gpus)} GPUs are visible: make more of them "
-            "visible with CUDA_VISIBLE_DEVICES, lower it, or use ACCELERATOR=cpu"
+            f"{workers} workers with engine.throughput.tensor_parallel_size={each} take {workers * each} GPUs and "
+            f"{len(gpus)} are visible: lower launcher.workers or tensor_parallel_size, make more visible with "
+            "CUDA_VISIBLE_DEVICES, or use ACCELERATOR=cpu"
         )
-    return config.launcher.workers or max(1, len(gpus) // per_engine)
+    if each > 1 and any(gpu.of for gpu in gpus):
+        raise ConfigError(
+            f"engine.throughput.tensor_parallel_size={each}, and a process can use one MIG instance only: set it to 1"
+        )
+    return list(gpus[: workers * each])
 
 
-def gpu_shares(gpus: list[str], world: int) -> list[dict[str, str]]:
-    """Each worker's GPUs: one, or tensor_parallel_size of them."""
+def gpus_per_engine(config: Config) -> int:
+    return config.engine.throughput.get("tensor_parallel_size", 1)
+
+
+def gpu_shares(gpus: Sequence[Gpu], world: int) -> list[dict[str, str]]:
+    """Return each worker's GPUs: one, or tensor_parallel_size of them."""
     size = len(gpus) // world
-    return [{"CUDA_VISIBLE_DEVICES": ",".join(gpus[rank * size : (rank + 1) * size])} for rank in range(world)]
+    parts = [gpus[rank * size : (rank + 1) * size] for rank in range(world)]
+    return [{"CUDA_VISIBLE_DEVICES": ",".join(gpu.name for gpu in part)} for part in parts]
 
 
 def core_shares(world: int) -> list[dict[str, str]]:
-    """Each worker's cores and as many threads; what the user has set stays. One worker has them all by itself."""
-    cores = [str(core) for core in sorted(os.sched_getaffinity(0))]
+    """Return each worker's cores and as many threads; what the user has set stays. One worker has them all by itself.
+    Under a quota no core is a worker's own: it has as many threads, wherever they run."""
+    cores, share = [str(core) for core in sorted(os.sched_getaffinity(0))], num_cores()
     if world == 1 or "VLLM_CPU_OMP_THREADS_BIND" in os.environ:
         return [{}] * world
-    size = max(1, len(cores) // world)
+    size = max(1, share // world)
+    threads = {"OMP_NUM_THREADS": str(size)}
+    if share < len(cores):
+        return [threads | {"VLLM_CPU_OMP_THREADS_BIND": "nobind"}] * world
     parts = [[cores[(rank * size + place) % len(cores)] for place in range(size)] for rank in range(world)]
-    return [{"VLLM_CPU_OMP_THREADS_BIND": ",".join(part), "OMP_NUM_THREADS": str(size)} for part in parts]
-
-
-def visible_gpus() -> list[str]:
-    """The GPUs this process may use, as CUDA_VISIBLE_DEVICES names them."""
-    if "CUDA_VISIBLE_DEVICES" in os.environ:
-        return [gpu for gpu in os.environ["CUDA_VISIBLE_DEVICES"].split(",") if gpu]
-    try:
-        listing = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True, check=True).stdout
-    except (FileNotFoundError, subprocess.CalledProcessError) as error:
-        raise ConfigError(f"device=cuda but nvidia-smi does not answer ({error}): use ACCELERATOR=cpu") from None
-    return [str(index) for index in range(len(listing.splitlines()))]
+    return [threads | {"VLLM_CPU_OMP_THREADS_BIND": ",".join(part)} for part in parts]

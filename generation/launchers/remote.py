@@ -17,14 +17,15 @@ from pathlib import Path
 
 from conf.schema import load
 from generation.context import ShardContext
-from generation.launchers.devices import visible_gpus
+from generation.launchers.devices import take_gpus
 from generation.launchers.supervisor import Supervisor, WorkerFailed, tail, worker_command
 from generation.plan import Plan, read_plan
-from generation.preflight import require_memory
+from generation.preflight import require_machine
 from generation.progress import Progress, num_samples
 from store.checkpoints import locate
 from store.errors import ConfigError, stage_main
 from store.filesystem import require_storage
+from store.gpus import visible_gpus
 from store.processes import die_with_parent
 from store.run import Run, iteration_number, stage_arguments
 
@@ -42,7 +43,8 @@ def main(argv: list[str]) -> None:
     run, iteration = Run(arguments["run"]), iteration_number(arguments["iteration"])
     rank, world = int(arguments["rank"]), int(arguments["world"])
     config, folder = load(run), run.iteration(iteration)
-    require_memory(config, locate(run, iteration)[0], 1, visible_gpus() if config.device == "cuda" else [])
+    gpus = take_gpus(config, visible_gpus(), 1) if config.device == "cuda" else []
+    require_machine(run, config, locate(run, iteration)[0], 1, gpus)
     progress = Progress(f"worker {rank}", num_samples(read_plan(folder.dir)))
     command = worker_command(run, iteration)
     Supervisor(command, [rank], world, config.launcher.max_restarts, folder.costs).run(progress)
