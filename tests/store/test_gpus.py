@@ -46,7 +46,7 @@ def test_mig_instances_are_gpus_and_the_split_one_is_not(machine):
 
 @pytest.mark.parametrize(
     ("given", "expected"),
-    [("", []), ("2,0", ["2", "0"]), (" 1 , 3 ", ["1", "3"]), ("GPU-aaaa-3", ["GPU-aaaa-3"]), ("-1", []), ("0,-1", ["0"])],
+    [("", []), ("2,0", ["2", "0"]), (" 1 , 3 ", ["1", "3"]), ("GPU-aaaa-3", ["GPU-aaaa-3"]), ("0,-1,1", ["0"])],
 )
 def test_visible_gpus_are_those_cuda_would_use(machine, given, expected):
     machine(nvidia_smi.SEVERAL)

@@ -1,0 +1,42 @@
+"""What Make refuses before any stage starts."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def dry_run(*arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run(["make", "-n", "iterate", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["ACCELERATE=ddp"], "PROCESSES= is not a number of processes"),
+        (["ACCELERATE=ddp", "PROCESSES=0"], "PROCESSES=0 is not a number"),
+        (["ACCELERATE=ddp", "PROCESSES=two"], "PROCESSES=two is not a number"),
+        (["PROCESSES=2"], "PROCESSES= needs one of: ddp fsdp2"),
+        (["ACCELERATE=dpp", "PROCESSES=2"], "ACCELERATE=dpp is not a file of training/accelerate"),
+    ],
+)
+def test_launches_without_number_or_preset_are_refused(arguments, said):
+    done = dry_run(*arguments)
+    assert done.returncode == 2
+    assert said in done.stderr and done.stdout == ""
+
+
+def test_launches_meet_on_a_port_of_their_own():
+    lines = dry_run("ACCELERATE=ddp", "PROCESSES=2").stdout.splitlines()
+    command = next(line for line in lines if "accelerate" in line)
+    assert "--num_processes 2 --main_process_port 0 -m training" in command
+
+
+def test_python_settings_of_others_stay_out(tmp_path):
+    makefile = tmp_path / "Makefile"
+    makefile.write_text(f"include {ROOT}/Makefile\nshow:\n\t@env | grep ^PYTHON | sort\n")
+    environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": "/x", "PYTHONSAFEPATH": "1", "PYTHONHOME": "/y"}
+    done = subprocess.run(["make", "-f", makefile, "show"], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.stdout == "PYTHONUNBUFFERED=1\n"
