@@ -80,6 +80,8 @@ def gpu_rows(gpus: list[Gpu] | None, visible: list[Gpu], accelerator: str) -> It
     if not gpus:
         yield "GPUs", "none"
         return
+    if accelerator == "cpu":
+        yield "GPUs", "not used: ACCELERATOR=cuda make setup makes the environment for them"
     old = " (too old)" if accelerator == "cuda" and driver_too_old(gpus) else ""
     yield "driver", f"NVIDIA {gpus[0].driver}{old}"
     names = {gpu.uuid for gpu in visible}
@@ -133,9 +135,9 @@ def choice_rows(accelerator: str, visible: list[Gpu]) -> Iterator[tuple[str, str
     presets = ", ".join(f"{group}={name}" for group, name in PRESET.findall(text))
     yield "a new run", f"device={accelerator}: {presets}"
     if accelerator == "cpu":
-        yield "workers", f"1 generation worker and training, each with {machine.num_cores()} threads"
+        yield "workers", f"generation: 1, training: 1, one after the other, with {machine.num_cores()} threads"
     elif visible:
-        yield "workers", f"{len(visible)} generation workers, one per GPU; training on GPU {visible[0].name}"
+        yield "workers", f"generation: {len(visible)}, one per GPU; training: one, on GPU {visible[0].name}"
 
 
 def size(folder: Path) -> int:

@@ -94,8 +94,10 @@ def visible_gpus(environment: Mapping[str, str] = os.environ) -> list[Gpu]:
     gpus, given = installed_gpus(), environment.get("CUDA_VISIBLE_DEVICES")
     if given is None:
         if gpus is None:
-            raise ConfigError("device=cuda but nvidia-smi does not answer: `make doctor` looks, ACCELERATOR=cpu does "
-                              "without a GPU")  # fmt: skip
+            raise ConfigError(
+                "device=cuda but nvidia-smi does not answer: is NVIDIA's driver installed, and this machine or "
+                "container given a GPU? ACCELERATOR=cpu does without one"
+            )
         return [gpu for gpu in gpus if not gpu.split]
     entries = [entry.strip() for entry in given.split(",") if entry.strip()]
     for place, entry in enumerate(entries):

@@ -29,7 +29,7 @@ def test_a_machine_without_gpus_has_all_that_the_cpu_lock_needs(doctor):
     code, page = doctor()
     assert code == 0, page
     for words in ("none yet: `make setup` makes it", "nvidia-smi does not answer", "HF_HUB_OFFLINE is set", "Python.h",
-                  "device=cpu: model=smollm2-135m, engine=vllm_cpu", "1 generation worker",
+                  "device=cpu: model=smollm2-135m, engine=vllm_cpu", "generation: 1, training: 1",
                   "Nothing is missing"):  # fmt: skip
         assert words in page
 
@@ -46,10 +46,10 @@ def test_every_problem_has_its_way_out(doctor):
 @pytest.mark.parametrize(
     ("gpus", "listing", "code", "words"),
     [
-        (nvidia_smi.ONE, "", 0, ["NVIDIA 580.65.06", "GPU 0", "79.1 GiB of 79.1", "1 generation workers", "on GPU 0"]),
-        (nvidia_smi.SEVERAL, "", 0, ["GPU 3", "4 generation workers, one per GPU", "model=qwen2.5-1.5b, engine=vllm"]),
+        (nvidia_smi.ONE, "", 0, ["NVIDIA 580.65.06", "GPU 0", "79.1 GiB of 79.1", "generation: 1, one per GPU"]),
+        (nvidia_smi.SEVERAL, "", 0, ["GPU 3", "generation: 4, one per GPU", "model=qwen2.5-1.5b, engine=vllm"]),
         (nvidia_smi.SPLIT, nvidia_smi.LIST_OF_SPLIT, 0,
-         ["split by MIG into 2 instances", "MIG 3g.20gb, 20.0 GiB", "3 generation workers"]),
+         ["split by MIG into 2 instances", "MIG 3g.20gb, 20.0 GiB", "generation: 3, one per GPU"]),
         (nvidia_smi.OLD, "", 2, ["550.54.15 (too old)", "driver 580 or newer", "ACCELERATOR=cpu"]),
     ],
     ids=["one", "several", "mig", "old"],
@@ -66,7 +66,8 @@ def test_hidden_and_unknown_gpus(doctor):
     nvidia_smi.install(doctor.clone.bin, nvidia_smi.SEVERAL)
     _, page = doctor(CUDA_VISIBLE_DEVICES="1,2")
     assert page.count("hidden by CUDA_VISIBLE_DEVICES") == 2
-    assert "2 generation workers, one per GPU; training on GPU 1" in page
+    assert "generation: 2, one per GPU; training: one, on GPU 1" in page
+    assert "not used: ACCELERATOR=cuda make setup" in doctor(ACCELERATOR="cpu")[1]
     code, page = doctor(CUDA_VISIBLE_DEVICES="9")
     assert code == 2 and "9 is not one GPU of this machine; there are: 0, 1, 2, 3" in page
 
