@@ -150,7 +150,7 @@ SILENT = Gpu("2")  # without nvidia-smi
         (17, {}, [SLICE], None),
         (19, {}, [SLICE], "GPU MIG-1 has 20.0 of 20.0 GiB free"),
         (4000, {}, [SILENT], None),  # nothing is known of it
-        (71, {"max_num_seqs": 600_000}, [ROOMY], "2.1 GiB for a step"),
+        (71, {"max_num_seqs": 600_000}, [ROOMY], "72.1 GiB on each of 1 GPUs (71.0 GiB of weights"),
     ],
 )
 def test_memory_of_gpus(tiny_model, tmp_path, gib, throughput, cards, said):
