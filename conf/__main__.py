@@ -4,10 +4,12 @@
     python -m conf run=other like=demo seed=1                       the settings of demo, but for the seed
 
 The overrides given first are kept with the run, so later commands need only its name. A setting that differs from
-the run's is refused with the difference; those in `_execution.yaml` (workers, batch sizes) may change.
+the run's is refused with the difference once anything has been made with it; those in `_execution.yaml` (workers, batch
+sizes) may change.
 """
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +23,10 @@ from conf.identity import EXECUTION, SCORING, without
 from conf.schema import Config, execution_file, known_keys, load, nearest, validate
 from conf.stored import read_settings, require_seal, sealed
 from store.errors import ConfigError, stage_main
-from store.fingerprint import refuse_difference
+from store.fingerprint import difference, refuse_difference
 from store.publish import publish
 from store.run import Run, locked
+from store.shards import QUARANTINED
 from store.stage import ANOTHER_RUN
 
 FOLDER = Path(__file__).parent
@@ -51,6 +54,8 @@ def main(argv: list[str]) -> None:
     run = Run(names[0])
     refuse_credentials(given)
     begun_with = stored_overrides(run)
+    if nothing_made(run):
+        begun_with = without_replaced_presets(begun_with, given)
     for name in likes:
         begun_with = merge(inherited(Run(name), begun_with + given), begun_with)
     with_stored = merge(begun_with, given)
@@ -110,8 +115,20 @@ def inherited(run: Run, given: list[str]) -> list[str]:
     if not run.config.exists():
         raise ConfigError(f"like={run.name}: {run.config} is missing; `make status` lists the runs there are")
     require_seal(run)
+    return without_replaced_presets(stored_overrides(run), given)
+
+
+def without_replaced_presets(stored: list[str], given: list[str]) -> list[str]:
+    """Return the stored overrides without those of a section for which a preset is given."""
     presets = set(map(key_of, given))
-    return [override for override in stored_overrides(run) if key_of(override).partition(".")[0] not in presets]
+    return [override for override in stored if key_of(override).partition(".")[0] not in presets]
+
+
+def nothing_made(run: Run) -> bool:
+    """Whether no stage of a run has written more than the report on questions that it refused."""
+    made = [path for path in run.dir.glob("*") if not path.name.startswith(".") and path != run.questions]
+    made += [path for path in run.questions.glob("*") if not path.name.startswith(".")]
+    return {path.name for path in made} <= {run.config.name, execution_file(run).name, QUARANTINED}
 
 
 def refuse_other_samples(source: Run, config: Config) -> None:
@@ -133,7 +150,8 @@ def stored_overrides(run: Run) -> list[str]:
 
 
 def write(run: Run, values: dict[str, Any], overrides: list[str]) -> None:
-    """Publish config.yaml once, refuse a different one ever after, and renew the execution settings."""
+    """Publish config.yaml once, refuse a different one once anything was made, and renew the execution settings. Call
+    it with the run's lock held."""
     execution: dict[str, Any] = {}
     for key in EXECUTION:
         *parents, leaf = key.split(".")
@@ -141,15 +159,33 @@ def write(run: Run, values: dict[str, Any], overrides: list[str]) -> None:
         for parent in parents:
             source, target = source[parent], target.setdefault(parent, {})
         target[leaf] = source.pop(leaf)
+    text = yaml.safe_dump(values | {"overrides": overrides}, sort_keys=False, allow_unicode=True, width=110)
+    content = sealed(text.encode())
     if run.config.exists():
         old = read_settings(run.config)
         written = {key: value for key, value in old.items() if key not in ("overrides", "digest")}
-        refuse_difference(str(run.config), written, values, ANOTHER_RUN)
+        written = with_new_settings(written, values)
+        if not nothing_made(run):
+            refuse_difference(str(run.config), written, values, ANOTHER_RUN)
         require_seal(run)
+        if written != values:
+            changed = "\n  ".join(difference(written, values))
+            print(f"{run.config}: nothing was made with its settings, so others replace them:\n  {changed}", flush=True)
+            publish(run.config, content, replace=True)
     else:
-        text = yaml.safe_dump(values | {"overrides": overrides}, sort_keys=False, allow_unicode=True, width=110)
-        publish(run.config, sealed(text.encode()))
+        publish(run.config, content)
     publish(execution_file(run), yaml.safe_dump(execution, sort_keys=False).encode(), replace=True)
+
+
+def with_new_settings(written: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings written by an earlier version with those that it did not know yet and that are off: null."""
+    filled = dict(written)
+    for key, value in values.items():
+        if value is None:
+            filled.setdefault(key, None)
+        elif isinstance(value, Mapping) and isinstance(written.get(key), Mapping):
+            filled[key] = with_new_settings(written[key], value)
+    return filled
 
 
 def refuse_credentials(overrides: list[str]) -> None:

@@ -35,7 +35,7 @@ class SplitPart(Section):
 
 class Hub(Section):
     repo: str
-    path: str
+    path: str | None  # None: its only file of questions
     revision: str | None = Field(pattern=r"^[0-9a-f]{40}$")
 
 
@@ -70,6 +70,7 @@ class Data(Section):
     test: int | None = Field(ge=1)
     seed: int = Field(ge=0, lt=2**31)
     splits: dict[Literal["train", "validation", "test"], SplitPart] = Field(min_length=3)
+    hub: Hub | None = None  # what the preset `hub` fills its file's origin with
     files: dict[str, Origins]
     columns: Columns
     answer_marker: str | None
@@ -234,7 +235,7 @@ def validate(values: dict[str, Any]) -> Config:
     data = config.data.model_dump()
     check_splits(data["splits"], data["files"])
     for name, origins in data["files"].items():
-        check_origins(name, origins, config.data.allow_unpinned)
+        check_origins(name, origins, config.data.allow_unpinned, by_hub=data["hub"] is not None)
     return config
 
 

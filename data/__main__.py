@@ -1,6 +1,7 @@
 """Make a run's questions: fetch the source, check every row, draw the splits, publish.
 
     python -m data run=demo
+    python -m data file=my.csv          looks at a file and prints what it understood: see data/look.py
 
 Reads runs/<run>/config.yaml (`data`) and the source's files; writes runs/<run>/questions/: a shard per split,
 _quarantined.jsonl (rows set aside: file, line, code, detail), _dropped_aliases.jsonl, _overlap.json, _MANIFEST.json.
@@ -15,9 +16,10 @@ from typing import Any
 import pyarrow as pa
 
 from conf.schema import load
+from data.look import arguments_of, look
 from data.overlap import OVERLAP, compare_splits
 from data.pass_rate import on_frontier, scored_samples
-from data.reports import json_lines, refuse_bad_input, summary
+from data.reports import json_lines, refuse_empty_splits, refuse_unusable, summary
 from data.rows import Question, Reading, read_questions
 from data.sources import SourceFile, fetch
 from data.splits import draw, num_repeated, parts_of, without_duplicates
@@ -37,9 +39,11 @@ DECIDING = ("source", *SPLITS, "seed", "splits", "columns", "answer_marker")
 
 
 def main(argv: list[str]) -> None:
+    if any(argument.startswith("file=") for argument in argv):
+        return look(arguments_of(argv))
     run = Run(stage_arguments(argv, "data", "run")["run"])
-    config = load(run).data.model_dump(mode="json")
     with locked(run):
+        config = load(run).data.model_dump(mode="json")  # inside: it may be replaced as long as nothing is made of it
         manifest = already_made(run.questions, config) or make_questions(run.questions, config)
     print(summary(manifest, run.questions), flush=True)
 
@@ -93,7 +97,9 @@ def make_questions(folder: Path, config: Mapping[str, Any]) -> Manifest:
     set_aside = [row for reading in readings.values() for row in reading.set_aside] + left_out
     dropped = [row for reading in readings.values() for row in reading.dropped_aliases]
     publish(folder / QUARANTINED, json_lines(set_aside), replace=True)
-    refuse_bad_input(readings.values(), splits, config["max_bad_fraction"], folder / QUARANTINED)
+    for name, source in sources.items():
+        refuse_unusable(readings[name], source, config, folder / QUARANTINED)
+    refuse_empty_splits(readings.values(), splits, folder / QUARANTINED)
 
     overlap = compare_splits(splits)
     reports = {QUARANTINED: json_lines(set_aside), DROPPED: json_lines(dropped), OVERLAP: as_json(overlap)}

@@ -1,76 +1,91 @@
 """Strict readers of question files: for every row its record, or the one reason why it cannot be read.
 
-The standard library's JSON takes duplicate keys, NaN and a cut-off file's last line without a word; here each is a
-`BadRow` with a code. Readers work on the bytes whose sha256 goes into the run's record, so both are the same file.
+What a file is, its content tells: a gzip or a JSON array under another name is read for what it is. The name decides
+where the content leaves a choice. The standard library's JSON takes duplicate keys, NaN and a truncated last line
+without a word; here each is a `BadRow` with a code.
 """
 
 import ast
 import io
 import json
+import re
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
-import pyarrow as pa
-import pyarrow.parquet as pq
+from data.tables import MAX_BYTES, Row, csv_rows, parquet_rows
+from data.unpacking import BadFile, BadRow, unpacked
 
-from store.errors import ConfigError
-
-FORMATS = {".jsonl": "jsonl", ".parquet": "parquet", ".tsv": "tsv", ".txt": "tsv"}
-MAX_BYTES = 1_000_000  # of a question, of its aliases together, and of a TSV line; Natural Questions' longest is 500
-FOREIGN = {
-    b"\x1f\x8b": "gzip",
-    b"BZh": "bzip2",
-    b"\x28\xb5\x2f\xfd": "zstd",
-    b"PK\x03\x04": "zip",
-    b"PAR1": "Parquet",
-    b"\xff\xfe": "UTF-16",
-    b"\xfe\xff": "UTF-16",
-}
+FORMATS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".csv": "csv", ".tsv": "tsv", ".txt": "tsv",
+           ".parquet": "parquet"}  # fmt: skip
+PACKED = (".gz", ".zst", ".zstd")
+ROWS_KEYS = ("data", "rows", "questions", "examples")  # where a JSON object that is a whole file keeps its rows
+ARRAY = re.compile(rb"\s*\[\s*[\[{\]]")
+DOCUMENT = re.compile(rb'\s*\{\s*(\n|"(%s|version)"\s*:)' % "|".join(ROWS_KEYS).encode())
+DPR = re.compile(rb'[^\t\n]*\t"?\[')
+BLANKS = re.compile(r"\s*")
 
 
-class BadRow(ValueError):
-    """Why a row cannot be used: a reason code, and what was found in it."""
-
-    def __init__(self, code: str, detail: str):
-        super().__init__(f"{code}: {detail}")
-        self.code = code
-        self.detail = detail
+def format_of(name: str) -> str | None:
+    """Return the format that a file's name tells, None where it tells none."""
+    path = Path(name.lower())
+    return FORMATS.get((path.with_suffix("") if path.suffix in PACKED else path).suffix)
 
 
-Row = tuple[int, dict[str, Any] | BadRow]  # line (Parquet: row), counted from 1
+def read_rows(content: bytes, named: str | None, columns: Collection[str] | None = None) -> Iterator[Row]:
+    """Yield every row of a file as (line, record) or (line, BadRow); blank lines hold no row.
 
-
-def format_of(path: Path) -> str:
-    """The format that a file's name tells; ConfigError for one that is not read."""
-    if path.suffix not in FORMATS:
-        raise ConfigError(f"{path}: its name should end in {', '.join(FORMATS)}, so that its format is known")
-    return FORMATS[path.suffix]
-
-
-def read_rows(content: bytes, file_format: str, columns: Collection[str]) -> Iterator[Row]:
-    """Every row of a file as (line, record) or (line, BadRow); blank lines hold no row.
-
-    A file that cannot be read as a whole (compressed, UTF-16, damaged Parquet) is one bad row, its only one.
-    `columns` are the top-level names that a Parquet file is read for.
+    A file that cannot be read as a whole (a damaged archive, an unknown format) is one BadFile, its only row. columns:
+    the top-level names that are wanted, which a Parquet file is read for; None is all.
     """
-    if file_format == "parquet":
-        yield from _parquet_rows(content, columns)
-        return
-    foreign = next((kind for magic, kind in FOREIGN.items() if content.startswith(magic)), None)
-    if foreign:
-        yield 1, BadRow("BAD_ENCODING", f"the file begins like {foreign}, expected UTF-8 text")
-        return
-    for number, line in enumerate(io.BytesIO(content), start=1):
+    try:
+        text = unpacked(content)
+        kind = kind_of(text, named, columns or ())
+        if kind == "Parquet":
+            yield from parquet_rows(text, columns)
+        elif kind in ("CSV", "TSV"):
+            yield from csv_rows(text)
+        elif kind == "JSON":
+            yield from _json_rows(text)
+        else:
+            yield from _lines(text, _json_record if kind == "JSONL" else _dpr_record)
+    except BadFile as fault:
+        yield 1, fault
+
+
+def kind_of(text: bytes, named: str | None, columns: Collection[str] = ()) -> str:
+    """Return what a file's unpacked content is: Parquet, JSON (an array, or objects over several lines), JSONL, CSV,
+    TSV, or DPR (question and Python list in a TSV without a header)."""
+    if text.startswith(b"PAR1") or named == "parquet":
+        return "Parquet"
+    if ARRAY.match(text) or DOCUMENT.match(text):
+        return "JSON"
+    line = text.lstrip().partition(b"\n")[0]
+    if text.lstrip()[:1] == b"{" and (named not in ("csv", "tsv") or line.rstrip().endswith(b"}")):
+        return "JSONL"
+    if DPR.match(text):
+        return "DPR"
+    header = {field.strip(' "\r').lower() for field in re.split("[,;\t]", line.decode("utf-8", "replace"))}
+    if named == "tsv":
+        return "TSV" if b"\t" in line else "CSV" if header & set(columns) else "DPR"
+    if named == "csv" or header & set(columns):
+        return "TSV" if b"\t" in line and b"," not in line else "CSV"
+    if named is None and text.strip():
+        raise BadFile("BAD_ENCODING", f"neither name nor content tells a format; there are {', '.join(FORMATS)}")
+    return "JSONL"
+
+
+def _lines(text: bytes, parse: Callable[[str], dict[str, Any]]) -> Iterator[Row]:
+    for number, line in enumerate(io.BytesIO(text), start=1):
         if line.strip():
-            yield number, _parsed(line, _LINE_PARSERS[file_format])
+            yield number, _parsed(line, parse)
 
 
 def _parsed(line: bytes, parse: Callable[[str], dict[str, Any]]) -> dict[str, Any] | BadRow:
     try:
         text = line.decode("utf-8")
         if text.startswith("\ufeff"):
-            raise BadRow("BAD_ENCODING", "begins with a byte order mark, expected UTF-8 without one")
+            raise BadRow("BAD_ENCODING", "begins with a byte order mark in the middle of a file")
         return parse(text.rstrip("\r\n"))
     except UnicodeDecodeError as error:
         return BadRow("BAD_ENCODING", f"is not UTF-8: {error.reason} at byte {error.start}")
@@ -83,9 +98,13 @@ def _json_record(text: str) -> dict[str, Any]:
     try:
         record = _STRICT_JSON.decode(text)
     except (ValueError, RecursionError) as error:
-        raise BadRow("BAD_JSON", str(error)) from None
+        raise BadRow("BAD_JSON", f"{error}, in {text!r:.80}") from None
+    return _object(record)
+
+
+def _object(record: Any) -> dict[str, Any]:
     if not isinstance(record, dict):
-        raise BadRow("BAD_JSON", f"is a {type(record).__name__}, expected an object")
+        raise BadRow("BAD_JSON", f"is a {type(record).__name__}, expected an object: {record!r:.80}")
     return record
 
 
@@ -104,7 +123,32 @@ def _no_constant(name: str) -> NoReturn:
 _STRICT_JSON = json.JSONDecoder(object_pairs_hook=_unique_keys, parse_constant=_no_constant)
 
 
-def _tsv_record(text: str) -> dict[str, Any]:
+def _json_rows(content: bytes) -> Iterator[Row]:
+    """Yield the elements of an array, those under one of ROWS_KEYS of an object, or objects that follow each other."""
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise BadFile("BAD_ENCODING", f"is not UTF-8: {error.reason} at byte {error.start}") from None
+    values, at = [], BLANKS.match(text).end()
+    while at < len(text):
+        try:
+            value, at = _STRICT_JSON.raw_decode(text, at)
+        except (ValueError, RecursionError) as error:
+            raise BadFile("BAD_JSON", f"is JSON up to value {len(values) + 1}, then not: {error}") from None
+        values.append(value)
+        at = BLANKS.match(text, at).end()
+    if len(values) == 1 and isinstance(values[0], dict):
+        values = [next((values[0][key] for key in ROWS_KEYS if isinstance(values[0].get(key), list)), values[0])]
+    if len(values) == 1 and isinstance(values[0], list):
+        values = values[0]
+    for number, value in enumerate(values, start=1):
+        try:
+            yield number, _object(value)
+        except BadRow as fault:
+            yield number, fault
+
+
+def _dpr_record(text: str) -> dict[str, Any]:
     """`question<TAB>python list of strings`, either in CSV quotes: the form of DPR's question files."""
     if len(text) > MAX_BYTES:
         raise BadRow("TOO_LONG", f"{len(text):,} characters in a line, the limit is {MAX_BYTES:,}")
@@ -121,25 +165,3 @@ def _tsv_record(text: str) -> dict[str, Any]:
 def _unquoted(field: str) -> str:
     quoted = len(field) > 1 and field[0] == field[-1] == '"'
     return field[1:-1].replace('""', '"') if quoted else field
-
-
-_LINE_PARSERS = {"jsonl": _json_record, "tsv": _tsv_record}
-
-
-def _parquet_rows(content: bytes, columns: Collection[str]) -> list[Row]:
-    rows: list[Row] = []
-    try:
-        file = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True)
-        present = [name for name in file.schema_arrow.names if name in columns]
-        for batch in file.iter_batches(columns=present):
-            rows += [(len(rows) + i + 1, _parquet_record(batch, i)) for i in range(batch.num_rows)]
-    except (pa.ArrowException, OSError) as error:  # the bytes are in memory: an OSError is about their form
-        return [(1, BadRow("BAD_ENCODING", f"is not a whole Parquet file: {str(error).splitlines()[0]}"))]
-    return rows
-
-
-def _parquet_record(batch: pa.RecordBatch, index: int) -> dict[str, Any] | BadRow:
-    try:
-        return {name: batch.column(name)[index].as_py() for name in batch.schema.names}
-    except UnicodeDecodeError as error:  # Arrow does not check the UTF-8 of the files it reads
-        return BadRow("BAD_ENCODING", f"is not UTF-8: {error.reason} at byte {error.start}")

@@ -4,11 +4,16 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
+from data.columns import columns_in, guess, listing, setting, settings_for
 from data.rows import Question, Reading, SetAside
+from data.sources import SourceFile
 from store.errors import BadInput
 from store.schemas import SPLITS
 from store.shards import Manifest, shard_name
+
+MAX_COLUMNS = 20
 
 
 def json_lines(rows: Iterable[SetAside]) -> bytes:
@@ -16,25 +21,50 @@ def json_lines(rows: Iterable[SetAside]) -> bytes:
     return b"".join(json.dumps(asdict(row)).encode() + b"\n" for row in rows)
 
 
-def refuse_bad_input(
-    readings: Iterable[Reading], splits: Mapping[str, list[Question]], max_bad_fraction: float, report: Path
-) -> None:
-    """BadInput when too large a part of a file cannot be used, or a split has no question."""
-    usable = []
-    for reading in readings:
-        usable.append(f"{reading.file}: {len(reading.questions):,} usable rows")
-        if reading.num_bad > max_bad_fraction * reading.num_rows:
-            codes = [f"{count:,} {code}" for code, count in reading.codes.items() if code != "DUPLICATE"]
-            raise BadInput(
-                f"{reading.file}: {reading.num_bad:,} of {reading.num_rows:,} rows cannot be used "
-                f"({', '.join(codes)}), at most {max_bad_fraction:.2%} may be; {report} names each. Mend the file and "
-                "run this again, or begin a run with a higher data.max_bad_fraction"
-            )
+def refuse_unusable(reading: Reading, source: SourceFile, config: Mapping[str, Any], report: Path) -> None:
+    """BadInput when a file, or too large a part of it, cannot be used: the first row's reason and what to do."""
+    if reading.unreadable:
+        raise BadInput(f"{reading.file} cannot be read: it {reading.unreadable}")
+    limit = config["max_bad_fraction"]
+    if reading.num_bad <= limit * reading.num_rows:
+        return
+    bad = [row for row in reading.set_aside if row.code != "DUPLICATE"]
+    codes = ", ".join(f"{count:,} {code}" for code, count in reading.codes.items() if code != "DUPLICATE")
+    if len(reading.questions) >= reading.num_bad:
+        advice = "Fix the file and run this again, or give a higher data.max_bad_fraction"
+    else:
+        advice = choose_columns(source, config["columns"])
+    raise BadInput(
+        f"{reading.file}: {reading.num_bad:,} of {reading.num_rows:,} rows cannot be used ({codes}), at most "
+        f"{limit:.2%} may be. The first, line {bad[0].line}: {bad[0].code}: {ascii(bad[0].detail)[1:-1]:.300}\n"
+        f"{advice}\n{report} names each"
+    )
+
+
+def choose_columns(source: SourceFile, asked: Mapping[str, list[str]]) -> str:
+    """Say which columns a file has, and the words that choose the likely ones."""
+    columns = columns_in(source.content, source.format)
+    if not columns:
+        return "Fix the file and run this again"
+    listed = "".join(f"\n  {line}" for line in listing(columns)[:MAX_COLUMNS])
+    words = settings_for({"question": "COLUMN", "answers": "COLUMN"} | guess(columns), {key: [] for key in asked})
+    path = source.origin.get("path") if "hub" not in source.origin else None
+    more = f"; `python -m data {setting('file', path)}` shows more" if path else ""
+    return (
+        f"Questions were looked for in {asked['question']}, answers in {asked['answers']}; its columns are:{listed}\n"
+        f"Choose others, joined with + where answers are in several, and run this again with "
+        f"ARGS=\"... {' '.join(words)}\"{more}"
+    )
+
+
+def refuse_empty_splits(readings: Iterable[Reading], splits: Mapping[str, list[Question]], report: Path) -> None:
+    """BadInput when a split has no question."""
+    usable = "; ".join(f"{reading.file}: {len(reading.questions):,} usable rows" for reading in readings)
     for split, questions in splits.items():
         if not questions:
             raise BadInput(
-                f"no question is left for {split} ({'; '.join(usable)}); {report} names the rows set aside. Give more "
-                f"data, or begin a run with another data.splits.{split}.interval"
+                f"no question is left for {split} ({usable}); {report} names the rows that are left out. Give more "
+                f"data, or another data.splits.{split}.interval"
             )
 
 

@@ -1,8 +1,8 @@
 """One row of a source becomes a question, or is set aside with a reason.
 
-Texts are kept byte for byte; only what no later stage could handle is refused. Reason codes: BAD_JSON, BAD_TSV,
-BAD_ENCODING (the file), MISSING_FIELD, NOT_STRING, EMPTY_QUESTION, EMPTY_ANSWERS, TOO_LONG, CONTROL_CHARACTER, BAD_ID
-(the row), DEGENERATE_GOLD (no gold alias that an answer could be compared with), DUPLICATE (not counted as bad).
+Texts are kept byte for byte; only what no later stage could handle is refused. Reason codes: BAD_JSON, BAD_CSV,
+BAD_TSV, BAD_ENCODING (the file), MISSING_FIELD, NOT_STRING, EMPTY_QUESTION, EMPTY_ANSWERS, TOO_LONG, CONTROL_CHARACTER,
+BAD_ID (the row), DEGENERATE_GOLD (no gold alias that an answer could be compared with), DUPLICATE (not counted as bad).
 """
 
 import re
@@ -14,7 +14,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from data.formats import MAX_BYTES, BadRow, read_rows
+from data.fields import as_texts, first_filled, is_blank, listed, values_of
+from data.formats import read_rows
+from data.tables import MAX_BYTES
+from data.unpacking import BadFile, BadRow
 from store.fingerprint import digest
 
 ARTICLES = frozenset(("a", "an", "the"))
@@ -62,6 +65,7 @@ class Reading:
     set_aside: list[SetAside] = field(default_factory=list)
     dropped_aliases: list[SetAside] = field(default_factory=list)
     num_rows: int = 0
+    unreadable: str | None = None  # why no row of the file can be read
 
     @property
     def codes(self) -> Counter[str]:
@@ -74,19 +78,26 @@ class Reading:
 
 
 def read_questions(
-    file: str, content: bytes, file_format: str, source: str, columns: Mapping[str, Sequence[str]], marker: str | None
+    file: str,
+    content: bytes,
+    named: str | None,
+    source: str,
+    columns: Mapping[str, Sequence[str]],
+    marker: str | None,
 ) -> Reading:
     """Every row of a file, either as a Question or set aside.
 
-    columns: {"id" | "question" | "answers": names, the first that a row has}; dots reach into structs. Without an id
-    the row gets `<source>-<hash of question and answers>`. marker: a worked answer's gold is what follows the last one
-    (GSM8K's "####").
+    named: the format that the file's name tells. columns: {"id" | "question" | "answers": names, the first that a row
+    fills}; dots reach into structs and lists, and `a+b` joins two columns. Without an id the row gets
+    `<source>-<hash of question and answers>`. marker: a worked answer's gold is what follows the last one (GSM8K's
+    "####").
     """
     reading = Reading(file)
-    top_level = {name.partition(".")[0] for names in columns.values() for name in names}
-    for line, record in read_rows(content, file_format, top_level):
+    for line, record in read_rows(content, named, top_level(columns)):
         reading.num_rows += 1
         try:
+            if isinstance(record, BadFile):
+                reading.unreadable = record.detail
             if isinstance(record, BadRow):
                 raise record
             question = question_text(record, columns["question"])
@@ -104,11 +115,20 @@ def read_questions(
     return reading
 
 
+def top_level(columns: Mapping[str, Sequence[str]]) -> set[str]:
+    """The columns of a file that `columns` may be found in."""
+    names = {part for names in columns.values() for name in names for part in name.split("+")}
+    return names | {name.partition(".")[0] for name in names}
+
+
 def question_text(record: Mapping[str, Any], names: Sequence[str]) -> str:
     """The question of a record, raw; BadRow when there is none."""
-    name, value = first_present(record, names)
-    if value is None:
+    name, found = first_filled(record, names)
+    if not found:
         raise BadRow("MISSING_FIELD", f"none of {list(names)} is there, it has {sorted(record)!r:.200}")
+    if len(found) > 1:
+        raise BadRow("NOT_STRING", f"{name} holds {len(found)} values, expected one text: {found!r:.100}")
+    value = found[0]
     checked_text(name, value)
     if is_blank(value):
         raise BadRow("EMPTY_QUESTION", f"{name} is {value!r:.100}")
@@ -118,28 +138,29 @@ def question_text(record: Mapping[str, Any], names: Sequence[str]) -> str:
 
 
 def gold_aliases(record: Mapping[str, Any], names: Sequence[str], marker: str | None) -> list[str]:
-    """The gold aliases of a record, raw; BadRow when they are not strings, or blank all of them."""
-    name, value = first_present(record, names)
-    if isinstance(value, str) and not name.endswith("s"):  # `answer` may be one text, `answers` is a list
-        if value.lstrip().startswith(("['", '["')):
-            raise BadRow("NOT_STRING", f"{name} is a list written as text: {value!r:.100}")
-        value = [value.rpartition(marker)[2].strip() if marker in value else ""] if marker else [value]
-    if value is None or value == []:
+    """The gold aliases of a record, raw; BadRow when they are not texts, numbers or booleans, or blank all of them."""
+    name, found = first_filled(record, names)
+    if not found:
         raise BadRow("EMPTY_ANSWERS", f"no gold alias in {list(names)}, it has {sorted(record)!r:.200}")
-    if not isinstance(value, list):
-        raise BadRow("NOT_STRING", f"{name} is a {type(value).__name__}, expected a list of strings")
-    for alias in value:
+    if len(found) == 1 and isinstance(found[0], str):
+        found = listed(name, found[0])
+    aliases = [text for value in found for text in as_texts(name, value)]
+    for alias in aliases:
         checked_text(name, alias)
-    if all(map(is_blank, value)):
-        raise BadRow("EMPTY_ANSWERS", f"{name} is {value!r:.100}" + (f", without {marker!r}" if marker else ""))
-    if sum(len(alias.encode()) for alias in value) > MAX_BYTES:
+    if marker:
+        aliases = [alias.rpartition(marker)[2].strip() for alias in aliases if marker in alias]
+    if "+" in name:
+        aliases = list(dict.fromkeys(aliases))
+    if all(map(is_blank, aliases)):
+        raise BadRow("EMPTY_ANSWERS", f"{name} is {found!r:.100}" + (f", without {marker!r}" if marker else ""))
+    if sum(len(alias.encode()) for alias in aliases) > MAX_BYTES:
         raise BadRow("TOO_LONG", f"{name} has more than {MAX_BYTES:,} bytes")
-    return value
+    return aliases
 
 
 def own_id(record: Mapping[str, Any], names: Sequence[str]) -> str | None:
     """The source's own id, None where it gives none; BadRow for one that cannot stand in file names and reports."""
-    name, value = first_present(record, names)
+    name, value = next(((name, found[0]) for name in names if (found := values_of(record, name))), ("", None))
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, str | int):
@@ -150,17 +171,6 @@ def own_id(record: Mapping[str, Any], names: Sequence[str]) -> str | None:
     return text
 
 
-def first_present(record: Mapping[str, Any], names: Sequence[str]) -> tuple[str, Any]:
-    """(name, value) of the first of `names` that the record has; value None when it has none of them."""
-    for name in names:
-        value: Any = record
-        for part in name.split("."):
-            value = value.get(part) if isinstance(value, Mapping) else None
-        if value is not None:
-            return name, value
-    return " or ".join(names), None
-
-
 def checked_text(name: str, value: Any) -> None:
     """BadRow unless `value` is a string that UTF-8 can store."""
     if not isinstance(value, str):
@@ -168,11 +178,6 @@ def checked_text(name: str, value: Any) -> None:
     found = UNSTORABLE.search(value)
     if found:
         raise BadRow("CONTROL_CHARACTER", f"{name} holds U+{ord(found[0]):04X} at character {found.start() + 1}")
-
-
-def is_blank(text: str) -> bool:
-    """Whether a text has nothing to see: only separators, control and format characters."""
-    return all(unicodedata.category(char)[0] in "ZC" for char in text)
 
 
 def has_scorable_token(alias: str) -> bool:

@@ -23,15 +23,18 @@ from store.publish import publish
 WHEEL = "pyserini==0.11.0.0"  # 67 MB, Apache-2.0; the questions of DPR lie in a jar inside it
 WHEEL_SHA256 = "7ba4ef6da27733a36583389d7ad952dc738597f733de7ec0148f92852bda712d"
 JAR = "pyserini/resources/jars/anserini-0.11.0-fatjar.jar"
+NO_DATA = ("readme", "license", ".", "dataset_infos.json", "requirements")  # begin names of files without questions
+MAX_LISTED = 20
 
 
 @dataclass(frozen=True)
 class SourceFile:
-    """A question file in memory. origin: where it came from, as it is recorded; it includes the file's sha256."""
+    """A question file in memory. format: what its name tells, None where it tells nothing. origin: where it came from,
+    as it is recorded; it includes the file's sha256."""
 
     name: str
     content: bytes
-    format: str
+    format: str | None
     origin: dict[str, str]
 
 
@@ -55,13 +58,12 @@ def fetch(name: str, origins: Mapping[str, Any], allow_unpinned: bool) -> Source
             failures.append(str(error))
     raise ConfigError(
         f"data.files.{name} cannot be had: {'; '.join(failures) or 'no origin is given'}. Mend that and run this "
-        f"again, or begin a run with a JSONL, Parquet or TSV file of your own: data.files.{name}.path=FILE"
+        f"again, or begin a run with a file of your own: data.files.{name}.path=FILE"
     )
 
 
 def from_path(name: str, path: Path) -> SourceFile:
     """A local file."""
-    file_format = format_of(path)
     if not path.is_file():
         raise ConfigError(f"data.files.{name}.path={path} is not a file; paths count from {Path.cwd()}")
     try:
@@ -71,25 +73,27 @@ def from_path(name: str, path: Path) -> SourceFile:
             f"data.files.{name}.path={path} has {path.stat().st_size:,} bytes and is read as a whole, more than this "
             "process may hold. Split it and run this again with a part, or use a machine with more memory"
         ) from None
-    return SourceFile(name, content, file_format, {"path": str(path), "sha256": digest_bytes(content)})
+    return SourceFile(name, content, format_of(path.name), {"path": str(path), "sha256": digest_bytes(content)})
 
 
 def from_hub(name: str, hub: Mapping[str, str | None], allow_unpinned: bool) -> SourceFile:
-    """A file of a hub data set {"repo", "path", "revision"}, from the hub's own cache where it is there already."""
+    """A file of a hub data set {"repo", "path", "revision"}, from the hub's own cache where it is there already.
+    Without a path it is the data set's only file of questions."""
     from huggingface_hub import HfApi, hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, HTTPError
 
     repo, path, revision = hub["repo"], hub["path"], hub["revision"]
     if revision is None and not allow_unpinned:
         raise Unavailable(
-            f"hub {repo} {path} has no pinned revision (data.files.{name}.hub.revision=<commit>, or "
+            f"hub {repo} {path or ''} has no pinned revision (data.files.{name}.hub.revision=<commit>, or "
             "data.allow_unpinned=true to take and record today's)"
         )
-    download = functools.partial(hf_hub_download, repo, path, repo_type="dataset")
     try:
         if revision is None:
             _require_hub()
             revision = HfApi().dataset_info(repo).sha
+        path = path or _only_file(name, repo, revision)
+        download = functools.partial(hf_hub_download, repo, path, repo_type="dataset")
         try:
             local = download(revision=revision, local_files_only=True)
         except EntryNotFoundError:
@@ -97,10 +101,27 @@ def from_hub(name: str, hub: Mapping[str, str | None], allow_unpinned: bool) -> 
             print(f"downloading {path} of {repo} from the hub", flush=True)
             local = download(revision=revision)
     except (HTTPError, EntryNotFoundError, ConnectionError) as error:
-        raise Unavailable(f"hub {repo} {path} at {revision or 'main'}: {str(error).strip().splitlines()[0]}") from None
+        said = str(error).strip().splitlines()[0]
+        raise Unavailable(f"hub {repo} {path or ''} at {revision or 'main'}: {said}") from None
     content = Path(local).read_bytes()
     origin = {"hub": repo, "path": path, "revision": revision, "sha256": digest_bytes(content)}
-    return SourceFile(name, content, format_of(Path(path)), origin)
+    return SourceFile(name, content, format_of(path), origin)
+
+
+def _only_file(name: str, repo: str, revision: str) -> str:
+    """The one file of a data set that holds questions; ConfigError lists them where there are more, or none."""
+    from huggingface_hub import HfApi
+
+    _require_hub()
+    listed = HfApi().list_repo_files(repo, repo_type="dataset", revision=revision)
+    files = [path for path in listed if format_of(path) and not path.lower().startswith(NO_DATA)]
+    if len(files) != 1:
+        found = ", ".join(files[:MAX_LISTED]) + (" ..." if len(files) > MAX_LISTED else "")
+        raise ConfigError(
+            f"hub {repo} at {revision[:12]} has {len(files)} files that may hold questions: give data.hub.path= (or "
+            f"data.files.{name}.hub.path=) one of its files{': ' + found if found else ''}"
+        )
+    return files[0]
 
 
 def _require_hub() -> None:

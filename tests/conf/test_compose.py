@@ -13,8 +13,9 @@ from store.run import Run
 ROOT = Path(__file__).parents[2]
 PATHS = ["data.files.questions.path=x.jsonl"]
 SPLIT_PATHS = [f"data.files.{split}.path=x.jsonl" for split in ("train", "validation", "test")]
-NEEDED = {"data/local": PATHS, "data/local_splits": SPLIT_PATHS, "frontier/sometimes": ["data.frontier.run=pool"]}
-NOT_PINNED = {"data/nq_paper", "data/hotpot_qa", "data/web_questions"}
+NEEDED = {"data/local": PATHS, "data/local_splits": SPLIT_PATHS, "frontier/sometimes": ["data.frontier.run=pool"],
+          "data/hub": ["data.hub.repo=someone/questions"]}  # fmt: skip
+NOT_PINNED = {"data/hub", "data/nq_paper", "data/hotpot_qa", "data/web_questions"}
 PRESETS = sorted(
     f"{preset.parent.name}/{preset.stem}" for preset in FOLDER.glob("*/*.yaml") if preset.parent.name != "sweep"
 )
@@ -93,12 +94,44 @@ def test_a_bad_override_is_named_and_nothing_is_made(override, tmp_path):
 
 def test_a_changed_setting_is_refused_with_the_difference_and_the_old_run_goes_on(workspace):
     workspace.stage("conf", "run=demo", *workspace.settings, "strategy=FIE")
+    workspace.stage("data", "run=demo")
     before = (workspace.run("demo") / "config.yaml").read_bytes()
     done = workspace.stage("conf", "run=demo", "strategy=FIF", check=False)
     assert done.returncode == 3
     assert "strategy.fine_tuning: 'evolving' -> 'fixed'" in done.stderr
     workspace.stage("conf", "run=demo")  # its name is enough
     assert (workspace.run("demo") / "config.yaml").read_bytes() == before
+
+
+def test_a_run_that_nothing_was_made_of_takes_other_settings(workspace):
+    broken = workspace.folder / "broken.csv"
+    broken.write_text("problem,solution\nwho,me\n")
+    workspace.stage("conf", "run=demo", *workspace.settings, f"data.files.questions.path={broken}")
+    assert workspace.stage("data", "run=demo", check=False).returncode == 4
+    done = workspace.stage("conf", "run=demo", "data.files.questions.path=questions.jsonl", "strategy=FIF")
+    assert "strategy.name: 'ENF' -> 'FIF'" in done.stdout
+    before = (workspace.run("demo") / "config.yaml").read_bytes()
+    assert yaml.safe_load(before)["strategy"]["name"] == "FIF"
+    workspace.stage("data", "run=demo")
+    assert workspace.stage("conf", "run=demo", "strategy=FIE", check=False).returncode == 3
+    assert (workspace.run("demo") / "config.yaml").read_bytes() == before
+
+
+def test_another_data_preset_leaves_the_refused_ones_settings_behind(workspace):
+    workspace.stage("conf", "run=demo", *workspace.settings)
+    workspace.stage("conf", "run=demo", "data=hub", "data.hub.repo=a/b", f"data.hub.revision={'0' * 40}")
+    data = yaml.safe_load((workspace.run("demo") / "config.yaml").read_text())["data"]
+    assert data["files"]["questions"] == {"path": None, "wheel": None, "hub": data["hub"]}
+    assert data["train"] == 200, "the preset's own for this device"
+
+
+@pytest.mark.parametrize("made", ["base_model.json", "questions/test-00000-of-00001.parquet", "iter_00"])
+def test_whatever_a_stage_made_keeps_the_settings(workspace, made):
+    workspace.stage("conf", "run=demo", *workspace.settings)
+    path = workspace.run("demo") / made
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"")
+    assert workspace.stage("conf", "run=demo", "seed=1", check=False).returncode == 3
 
 
 def test_workers_and_batches_may_change_between_restarts(workspace):

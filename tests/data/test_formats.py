@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data.formats import MAX_BYTES, BadRow, read_rows
+from data.formats import read_rows
+from data.tables import MAX_BYTES
+from data.unpacking import BadFile, BadRow
 
 GOOD = b'{"question": "who", "answers": ["me"]}'
 COLUMNS = ("id", "question", "answers")
@@ -50,8 +52,45 @@ def test_a_bad_json_line_is_named_and_its_neighbours_are_read(line, code):
     assert outcomes(b"\n".join([GOOD, line, GOOD, b""])) == [(1, "ok"), (2, code), (3, "ok")]
 
 
-def test_a_byte_order_mark_costs_the_first_row_only():
-    assert outcomes(b"\xef\xbb\xbf" + GOOD + b"\n" + GOOD) == [(1, "BAD_ENCODING"), (2, "ok")]
+PACKED = {
+    "plain": lambda content: content,
+    "gzip": gzip.compress,
+    "gzip in two members": lambda content: gzip.compress(content[:20]) + gzip.compress(content[20:]),
+    "zstd": lambda content: pa.compress(content, codec="zstd", asbytes=True),
+    "byte order mark": lambda content: b"\xef\xbb\xbf" + content,
+    "utf-16": lambda content: content.decode().encode("utf-16"),
+    "utf-32": lambda content: content.decode().encode("utf-32"),
+}
+RECORD = {"question": "who, señor?", "answers": ["me"]}
+WRITTEN = {
+    "lines": json.dumps(RECORD) + "\n",
+    "array": json.dumps([RECORD]),
+    "indented array": json.dumps([RECORD], indent=2, ensure_ascii=False),
+    "indented objects": json.dumps(RECORD, indent=2),
+    "an object of rows": json.dumps({"version": "1.1", "data": [RECORD]}),
+    "csv": 'question,answers\n"who, señor?","[""me""]"\n',
+    "csv with semicolons": 'question;answers\r\n"who, señor?";"[""me""]"\r\n',
+    "tsv": 'id\tquestion\tanswers\n\twho, señor?\t"[""me""]"\n',
+    "dpr": "who, señor?\t['me']\n",
+}
+
+
+@pytest.mark.parametrize("named", ["jsonl", "csv", "tsv", None])
+@pytest.mark.parametrize("packed", PACKED)
+@pytest.mark.parametrize("written", WRITTEN)
+def test_a_file_is_read_for_what_it_is_whatever_its_name(written, packed, named):
+    content = PACKED[packed](WRITTEN[written].encode())
+    [(line, record)] = read_rows(content, named, COLUMNS)
+    assert (line, record["question"]) == (2 if written[:3] in ("csv", "tsv") else 1, "who, señor?")
+    assert record["answers"] in (["me"], '["me"]')
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, PACKED["zstd"]])
+def test_packed_parquet_is_read_and_a_truncated_archive_is_refused_whole(pack):
+    packed = pack(parquet(question=pa.array(["who"] * 500)))
+    assert len(list(read_rows(packed, None, COLUMNS))) == 500
+    [(_, fault)] = read_rows(packed[:-9], "parquet", COLUMNS)
+    assert isinstance(fault, BadFile)
 
 
 def test_a_file_cut_off_in_its_last_line_says_so():
@@ -62,8 +101,8 @@ def test_a_file_cut_off_in_its_last_line_says_so():
 
 @pytest.mark.parametrize(
     "content",
-    [gzip.compress(GOOD), GOOD.decode().encode("utf-16"), b"PK\x03\x04abc\n" * 9],
-    ids=["gzip", "utf-16", "zip"],
+    [gzip.compress(GOOD)[:-6], b"\xff\xfe\x00", b"PK\x03\x04abc\n" * 9, b"version https://git-lfs.github.com/spec/v1\n"],
+    ids=["gzip", "utf-16", "zip", "pointer"],
 )
 @pytest.mark.parametrize("file_format", ["jsonl", "tsv"])
 def test_a_file_that_is_not_text_is_one_bad_row(content, file_format):
@@ -119,6 +158,35 @@ def test_a_bad_tsv_line_is_named_and_its_neighbours_are_read(line, code):
     assert outcomes(b"\n".join([good, line, good]), "tsv") == [(1, "ok"), (2, code), (3, "ok")]
 
 
+@pytest.mark.parametrize(
+    "line, code",
+    [
+        (b"who,me,you", "BAD_CSV"),
+        (b"who", "BAD_CSV"),
+        (b'"who"ever,me', "BAD_CSV"),
+        (b"caf\xe9,me", "BAD_ENCODING"),
+        (b"who," + b"x" * (MAX_BYTES + 1), "BAD_CSV"),
+    ],
+)
+def test_a_bad_csv_line_is_named_and_its_neighbours_are_read(line, code):
+    good = b'"who\nis it",me'
+    found = outcomes(b"\n".join([b"question,answer", good, line, b"", good]), "csv")
+    assert found == [(2, "ok"), (4, code), (6, "ok")]
+
+
+def test_an_open_quote_and_a_header_with_a_name_twice_are_named():
+    *_, (line, fault) = read_rows(b'question,answer\nwho,me\nwhat,"you\nwhere,here\n', "csv", COLUMNS)
+    assert (line, fault.code) == (3, "BAD_CSV") and "left open" in fault.detail
+    [(_, fault)] = read_rows(b"question,question\nwho,me\n", "csv", COLUMNS)
+    assert isinstance(fault, BadFile) and "twice" in fault.detail
+
+
+def test_a_broken_array_is_one_fault_that_says_where():
+    [(_, fault)] = read_rows(b"[" + GOOD + b", {]", "jsonl", COLUMNS)
+    assert isinstance(fault, BadFile) and "char" in fault.detail
+    assert outcomes(b"[" + GOOD + b", 7]") == [(1, "ok"), (2, "BAD_JSON")]
+
+
 def test_parquet_rows_are_read_by_their_column_names():
     content = parquet(
         question=pa.array(["who", "what"]),
@@ -146,7 +214,10 @@ def test_a_damaged_parquet_file_never_gives_part_of_its_rows():
 
 
 @settings(deadline=None)  # a shared machine may stall for longer than any example takes
-@given(st.binary(max_size=300) | st.text(max_size=200).map(str.encode), st.sampled_from(["jsonl", "tsv", "parquet"]))
+@given(
+    st.binary(max_size=300) | st.text(max_size=200).map(str.encode),
+    st.sampled_from(["jsonl", "csv", "tsv", "parquet", None]),
+)
 def test_any_bytes_are_read_or_named(content, file_format):
     for line, row in read_rows(content, file_format, COLUMNS):
         assert line >= 1 and isinstance(row, dict | BadRow)

@@ -1,8 +1,10 @@
 """The hub is a small server here that speaks the hub's protocol to its real client."""
 
 import contextlib
+import gzip
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -21,6 +23,13 @@ ROOT = Path(__file__).parents[2]
 ROWS = b'{"question": "who", "answers": ["me"]}\n'
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 HUB = {"repo": "someone/questions", "path": "dev.jsonl", "revision": COMMIT}
+
+PROBLEMS = gzip.compress("".join(["problem,solution\n", *(f"what is {i},{i}\n" for i in range(60))]).encode())
+FILES = {  # of each data set
+    "questions": ["README.md", ".gitattributes", "dev.jsonl"],
+    "many": ["README.md", "data/test.parquet", "data/train.parquet"],
+    "problems": ["all.csv.gz"],
+}
 
 
 def origins(**given: object) -> dict:
@@ -42,6 +51,11 @@ class Hub(BaseHTTPRequestHandler):
             self.answer(200, json.dumps({"id": "someone/questions", "sha": COMMIT}).encode())
         elif self.path == f"/datasets/someone/questions/resolve/{COMMIT}/dev.jsonl":
             self.answer(200, ROWS)
+        elif self.path == f"/datasets/someone/problems/resolve/{COMMIT}/all.csv.gz":
+            self.answer(200, PROBLEMS)
+        elif (found := re.match(rf"/api/datasets/someone/(\w+)(/revision/{COMMIT})", self.path)) and found[1] in FILES:
+            siblings = [{"rfilename": name} for name in FILES[found[1]]]
+            self.answer(200, json.dumps({"id": found[1], "sha": COMMIT, "siblings": siblings}).encode())
         else:
             self.answer(404, b"no such file")
 
@@ -111,6 +125,33 @@ def test_an_unpinned_hub_file_is_refused_unless_asked_for_and_then_recorded_with
     assert origin["revision"] == COMMIT and content == ROWS.decode()
 
 
+def test_a_data_set_with_one_file_of_questions_needs_no_path(hub):
+    env, _ = hub
+    origin, content = fetched(env, origins(hub=HUB | {"path": None}))
+    assert (origin["path"], origin["revision"], content) == ("dev.jsonl", COMMIT, ROWS.decode())
+
+
+def test_a_data_set_with_several_files_is_refused_with_their_names(hub):
+    message, exit_code = fetched(hub[0], origins(hub=HUB | {"path": None, "repo": "someone/many"}))
+    assert exit_code == 2 and "data.hub.path=" in message and "data/test.parquet, data/train.parquet" in message
+
+
+def test_a_hub_data_set_is_one_line_with_its_columns(hub, tmp_path):
+    env, _ = hub
+    words = ["data=hub", "data.hub.repo=someone/problems", "data.columns.question=[problem]"]
+    words += ["data.columns.answers=[solution]", "data.train=5"]
+
+    def stage(*command: str) -> subprocess.CompletedProcess[str]:
+        python = [sys.executable, "-m", *command, "run=demo"]
+        return subprocess.run(python, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+
+    refused = stage("conf", *words)
+    assert refused.returncode == 2 and "data.hub.revision=<the 40 digits of a commit" in refused.stderr
+    assert stage("conf", *words, f"data.hub.revision={COMMIT}").returncode == 0
+    done = stage("data")
+    assert done.returncode == 0 and "train 5 of" in done.stdout, done.stderr
+
+
 def test_a_file_that_the_hub_does_not_have_is_named_with_the_way_on(hub):
     message, exit_code = fetched(hub[0], origins(hub=HUB | {"path": "other.jsonl"}))
     assert exit_code == 2 and "other.jsonl" in message and "data.files.dev.path=FILE" in message and "404" in message
@@ -133,9 +174,8 @@ def test_a_local_file_comes_before_the_hub(tmp_path, hub):
     assert content == "{}\n" and origin["path"].endswith("mine.jsonl") and not requested
 
 
-@pytest.mark.parametrize("name", ["absent.jsonl", ".", "questions.csv", "questions"])
+@pytest.mark.parametrize("name", ["absent.jsonl", ".", "questions"])
 def test_a_path_that_cannot_be_read_is_refused(tmp_path, name):
     with contextlib.chdir(tmp_path), pytest.raises(ConfigError) as error:
-        Path("questions.csv").write_text("question,answer\n")
         fetch("dev", origins(path=name), False)
     assert name in str(error.value)
