@@ -94,10 +94,10 @@ def paths(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
     """Yield every dotted name of a record with what is under it, structs in lists included."""
     for key, value in record.items():
         name = f"{prefix}{key}"
-        first = next((item for item in value if item is not None), None) if isinstance(value, list) else value
-        if isinstance(first, Mapping):
-            yield from paths(first, f"{name}.")
-        else:
+        structs = [item for item in (value if isinstance(value, list) else [value]) if isinstance(item, Mapping)]
+        for struct in structs:
+            yield from paths(struct, f"{name}.")
+        if not structs:
             yield name, value
 
 

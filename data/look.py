@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from pathlib import Path
 
-from data.columns import args_of, columns_in, guess, listing, setting, settings_for, shortened
+from data.columns import ANSWERS, QUESTIONS, args_of, columns_in, guess, listing, setting, settings_for, shortened
 from data.formats import kind_of
 from data.rows import Reading, read_questions
 from data.sources import from_path
@@ -55,7 +55,7 @@ def look(arguments: dict[str, str]) -> None:
 def kind(content: bytes, named: str | None) -> str:
     """Return what a file is, in words: `CSV`, `gzip of JSONL`."""
     packing = "gzip of " if content.startswith(GZIP) else "zstd of " if content.startswith(ZSTD) else ""
-    return packing + kind_of(unpacked(content), named)
+    return packing + kind_of(unpacked(content), named, {*QUESTIONS, *ANSWERS})
 
 
 def refused(reading: Reading) -> list[str]:

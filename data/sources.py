@@ -113,7 +113,7 @@ def _only_file(name: str, repo: str, revision: str) -> str:
     from huggingface_hub import HfApi
 
     _require_hub()
-    listed = HfApi().list_repo_files(repo, repo_type="dataset", revision=revision)
+    listed = [file.rfilename for file in HfApi().dataset_info(repo, revision=revision).siblings or []]
     files = [path for path in listed if format_of(path) and not path.lower().startswith(NO_DATA)]
     if len(files) != 1:
         found = ", ".join(files[:MAX_LISTED]) + (" ..." if len(files) > MAX_LISTED else "")

@@ -165,6 +165,31 @@ def test_too_many_bad_rows_leave_the_report_and_nothing_else(folder, file):
     ]
 
 
+def test_a_wrong_column_is_answered_with_the_columns_that_are_there(folder, tmp_path):
+    file = tmp_path / "mine.csv"
+    file.write_text("problem,solution,note\n" + "".join(f"what is {i},{i},\n" for i in range(60)))
+    with pytest.raises(BadInput) as error:
+        make_questions(folder, settings_for(file))
+    message = str(error.value)
+    assert "line 2: MISSING_FIELD" in message and "'what is 0'" in message and "note" in message
+    assert "data.columns.question=[problem] data.columns.answers=[solution]" in message
+    assert "max_bad_fraction" not in message
+
+
+@pytest.mark.parametrize("content", [b"\x1f\x8b\x08\x00", b'[{"question": "who"', b"PK\x03\x04", b"\xff\xfe\x00"])
+def test_a_file_that_no_row_of_can_be_read_is_called_that(folder, file, content):
+    file.write_bytes(content)
+    with pytest.raises(BadInput, match="cannot be read") as error:
+        make_questions(folder, settings_for(file))
+    assert "max_bad_fraction" not in str(error.value)
+
+
+def test_a_few_bad_rows_too_many_may_be_allowed(folder, file):
+    write_rows(file, extra=BAD)
+    with pytest.raises(BadInput, match=r"The first, line 201: BAD_JSON(.|\n)*higher data\.max_bad_fraction"):
+        make_questions(folder, settings_for(file))
+
+
 def test_a_mended_file_replaces_the_report(folder, file):
     write_rows(file, extra=BAD)
     with pytest.raises(BadInput):
