@@ -11,7 +11,7 @@ def check_origins(name: str, origins: Mapping[str, Any], allow_unpinned: bool, b
     """Raise ConfigError when data.files.<name> has no origin that may be used."""
     revision = "data.hub.revision" if by_hub else f"data.files.{name}.hub.revision"
     pinned_hub = origins["hub"] is not None and (origins["hub"]["revision"] or allow_unpinned)
-    if not (origins["path"] or pinned_hub or origins["wheel"]):
+    if not (origins.get("generator") or origins["path"] or pinned_hub or origins["wheel"]):
         raise ConfigError(
             f"data.files.{name} has no pinned origin: give data.files.{name}.path=FILE, or, where it names a file "
             f"on the hub, {revision}=<the 40 digits of a commit, from its page's history> or data.allow_unpinned=true, "

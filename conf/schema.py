@@ -45,10 +45,21 @@ class Wheel(Section):
     sha256: str
 
 
+Skill = Literal["compare", "successor", "repeated", "alphabet", "reverse", "position", "addition"]
+
+
+class Skills(Section):
+    kinds: list[Skill] = Field(min_length=1)
+    difficulty: int = Field(ge=1, le=5)
+    questions: int = Field(ge=1, le=1_000_000)
+    seed: int = Field(ge=0, lt=2**31)
+
+
 class Origins(Section):
     path: str | None
     hub: Hub | None
     wheel: Wheel | None
+    generator: Skills | None = None
 
 
 class Columns(Section):
@@ -71,6 +82,7 @@ class Data(Section):
     seed: int = Field(ge=0, lt=2**31)
     splits: dict[Literal["train", "validation", "test"], SplitPart] = Field(min_length=3)
     hub: Hub | None = None  # what the preset `hub` fills its file's origin with
+    skills: Skills | None = None  # and `skills`
     files: dict[str, Origins]
     columns: Columns
     answer_marker: str | None

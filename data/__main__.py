@@ -16,6 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from conf.schema import load
+from data import skills
 from data.look import arguments_of, look
 from data.overlap import OVERLAP, compare_splits
 from data.pass_rate import on_frontier, scored_samples
@@ -70,10 +71,14 @@ def already_made(folder: Path, config: Mapping[str, Any]) -> Manifest | None:
 def settings(config: Mapping[str, Any], sha256: Mapping[str, str]) -> dict[str, Any]:
     """What the questions depend on. A local file is its sha256, wherever it lies; the other origins are pinned. The
     frontier is that of some samples, whatever their run is called."""
-    files = {
-        name: {"sha256": sha256.get(name)} if origins["path"] else {"hub": origins["hub"], "wheel": origins["wheel"]}
-        for name, origins in config["files"].items()
-    }
+    files = {}
+    for name, origins in config["files"].items():
+        if origins.get("generator"):
+            files[name] = {"generator": origins["generator"], "version": skills.NAME}
+        elif origins["path"]:
+            files[name] = {"sha256": sha256.get(name)}
+        else:
+            files[name] = {"hub": origins["hub"], "wheel": origins["wheel"]}
     frontier = config["frontier"]
     if frontier:
         frontier = {"low": frontier["low"], "high": frontier["high"], "samples": sha256.get(FRONTIER)}
@@ -125,7 +130,7 @@ def make_questions(folder: Path, config: Mapping[str, Any]) -> Manifest:
 
 def read(source: SourceFile, config: Mapping[str, Any]) -> Reading:
     """Every row of a source's file, checked; rows are named by the file they came from."""
-    file = source.origin.get("path") or source.origin["member"]
+    file = next(source.origin[key] for key in ("path", "member", "generator") if key in source.origin)
     columns, marker = config["columns"], config["answer_marker"]
     return read_questions(file, source.content, source.format, config["source"], columns, marker)
 

@@ -86,4 +86,4 @@ def summary(manifest: Manifest, folder: Path) -> str:
 
 
 def _origin(origin: Mapping[str, str]) -> str:
-    return origin.get("wheel") or f"{origin.get('hub', '')} {origin['path']}".strip()
+    return origin.get("generator") or origin.get("wheel") or f"{origin.get('hub', '')} {origin['path']}".strip()

