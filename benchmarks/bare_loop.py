@@ -11,8 +11,8 @@ from transformers import AutoModelForCausalLM
 
 from benchmarks.measure import clock
 from conf.schema import Config
+from training.arguments import lora_config
 from training.batches import batch_order
-from training.trainer import lora_config
 
 
 class BareLoop:
@@ -27,7 +27,7 @@ class BareLoop:
         training, device = self.config.training, self.config.device
         model = AutoModelForCausalLM.from_pretrained(self.base, dtype=torch.float32).to(device)
         self.num_parameters = model.num_parameters()
-        if (lora := lora_config(self.config.peft)) is not None:
+        if (lora := lora_config(self.config.peft, model)) is not None:
             torch.manual_seed(0)
             model = get_peft_model(model, lora)
         model.train()

@@ -9,7 +9,14 @@ import math
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+)
 
 from conf.identity import EXECUTION
 from conf.question_files import check_origins, check_splits
@@ -182,10 +189,17 @@ class Training(Section):
     num_epochs: int = Field(ge=1)
     length_grouping: bool
     max_length: int | None = Field(ge=1)
+    publish_dtype: Literal["base", "float32"] = "base"
     on_empty: Literal["keep_model", "stop"]
     stop_check: StopCheck
     args: dict[str, Any]
     throughput: dict[str, Any]
+
+    @model_serializer(mode="wrap")
+    def _without_default_dtype(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave publish_dtype out where it is the default: runs that are older lack it, and are the same runs."""
+        values = serialize(self)
+        return {key: value for key, value in values.items() if (key, value) != ("publish_dtype", "base")}
 
 
 class Peft(Section):

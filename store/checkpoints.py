@@ -8,6 +8,8 @@ import errno
 import fnmatch
 import json
 import os
+import stat
+import tempfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -84,7 +86,9 @@ def publish_folder(work: Path, target: Path, settings: dict[str, Any], parents: 
     """Give the complete folder `work` its record, make it durable, and rename it to `target` (same file system)."""
     files = describe_folder(work)
     record = Checkpoint(files, folder_digest(files), settings, parents)
+    mode = file_mode(work)
     for name in files:
+        os.chmod(work / name, mode)  # safetensors writes files that their owner alone can read
         with open(work / name, "rb") as file:
             os.fsync(file.fileno())
     publish(work / RECORD, record.to_json(), replace=True)
@@ -97,6 +101,14 @@ def publish_folder(work: Path, target: Path, settings: dict[str, Any], parents: 
         raise
     sync_folder(target.parent)
     return record
+
+
+def file_mode(folder: Path) -> int:
+    """The permissions that a file has which this process makes in `folder`: those of the umask."""
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".") as name:
+        probe = Path(name) / "probe"
+        probe.touch()
+        return stat.S_IMODE(probe.stat().st_mode)
 
 
 def publish_reference(target: Path, base: "Checkpoint", base_folder: Path, settings: dict, parents: dict) -> Checkpoint:

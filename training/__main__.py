@@ -23,7 +23,6 @@ from conf.schema import Config, load
 from store.checkpoints import RECORD, publish_folder, verify_folder
 from store.errors import stage_main
 from store.fingerprint import sample_seed
-from store.machine import num_parameters
 from store.publish import make_folder, publish
 from store.run import Iteration, Run, iteration_number, locked, stage_arguments
 from store.schemas import SFT
@@ -62,8 +61,8 @@ def fine_tune(config: Config, plan: Plan, iteration: Iteration) -> None:
         report(f"{iteration.dir.name} training: {waits}")
     from training import model_folder  # with torch, transformers, trl and peft: seconds
     from training.disk import os_errors
-    from training.memory import free_memory_of, require_memory
-    from training.postflight import require_stops
+    from training.memory import out_of_memory
+    from training.postflight import require_stops, rounding_cost
     from training.trainer import train
 
     started = time.monotonic()
@@ -73,7 +72,6 @@ def fine_tune(config: Config, plan: Plan, iteration: Iteration) -> None:
     stops = model_folder.stop_token_ids(base)
     max_length = min(max_positions, settings.max_length or max_positions)
     rows = read_rows(plan, RowCheck(vocab_size, stops, max_length))
-    require_memory(num_parameters(base), config.peft.kind == "none", free_memory_of(config.device), config.device)
 
     work = iteration.dir / f".training-{plan.fingerprint[:16]}"
     make_folder(work)
@@ -84,13 +82,20 @@ def fine_tune(config: Config, plan: Plan, iteration: Iteration) -> None:
         trained = train(rows, base, work, settings, config.peft, seed, config.device)
         if not LEADER:
             return
-        model_folder.write_folder(trained.folder, base, ready)
-    stop_rate = require_stops(ready, rows, stops, settings.stop_check, config.device)
+        if trained.untrained:
+            report(f"no part of the trained model, copied as they are: {model_folder.listing(trained.untrained)}")
+        model_folder.write_folder(trained.folder, base, ready, settings.publish_dtype)
+    with out_of_memory():  # the trainer has given its model and its optimizer back
+        rounding = rounding_cost(trained.folder, base, ready, rows, config.device)
+        if rounding:
+            report(f"{iteration.dir.name} training: {describe_rounding(rounding)}")
+        stop_rate = require_stops(ready, rows, stops, settings.stop_check, config.device)
     publish_folder(ready, iteration.checkpoint, plan.settings, plan.parents)
     costs = trained.costs() | {
         "processes": WORLD_SIZE,
         "rows": rows.num_rows,
         "stop_rate": stop_rate,
+        "rounding": rounding,
         "seconds": round(time.monotonic() - started, 1),
         "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     }
@@ -100,12 +105,14 @@ def fine_tune(config: Config, plan: Plan, iteration: Iteration) -> None:
 
 def read_rows(plan: Plan, check: RowCheck) -> pa.Table:
     """All rows, verified and checked shard by shard; only their keys and tokens stay in memory."""
+    from training.rows import with_large_lists
+
     tables = []
     for _, table in iter_shards(plan.sft_folder, plan.sft, "train", SFT):
         if plan.sft.settings.get("training_prompt"):
             table = with_prompts(table, plan.base_folder)
         check.add(table)
-        tables.append(table.drop_columns(["prompt", "completion"]))
+        tables.append(with_large_lists(table.drop_columns(["prompt", "completion"])))
     check.refuse(str(plan.sft_folder), plan.make_rows)
     assert check.num_rows == plan.sft.written, f"{plan.sft_folder}: {check.num_rows} rows, {plan.sft.written} stated"
     return pa.concat_tables(tables).combine_chunks()
@@ -134,6 +141,14 @@ def describe(costs: dict[str, Any]) -> str:
         f"{costs['rows']:,} rows, {costs['steps']:,} steps, loss {costs['log'][0]['loss']:.3f} -> "
         f"{costs['log'][-1]['loss']:.3f}, {costs['trained_tokens_per_second']:,.0f} trained tokens/s, "
         f"peak {costs['peak_memory_bytes'] / 2**30:.1f} GiB, {costs['seconds']:.0f} s"
+    )
+
+
+def describe_rounding(rounding: dict[str, Any]) -> str:
+    """One line of what the published dtype costs."""
+    return (
+        f"published in {rounding['dtype']}, loss on {rounding['rows']} training rows {rounding['loss_float32']:.3f} -> "
+        f"{rounding['loss_published']:.3f} (training.publish_dtype=float32 would keep it)"
     )
 
 

@@ -63,6 +63,7 @@ def settings(config: Config) -> dict[str, Any]:
         "num_epochs": training.num_epochs,
         "length_grouping": training.length_grouping,
         "args": training.args,
+        **({} if training.publish_dtype == "base" else {"publish_dtype": training.publish_dtype}),  # older runs lack it
         "peft": config.peft.model_dump(),
         "versions": {package: version(package) for package in VERSIONED},
     }

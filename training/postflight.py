@@ -1,14 +1,24 @@
-"""Whether a trained model still ends its answers: one that lost its stop token would fill every answer's budget."""
+"""What a trained model lost on its way: whether it still ends its answers, and what rounding its weights costs.
+
+A model that lost its stop token would fill every answer's budget.
+"""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import torch
-from transformers import AutoModelForCausalLM, GenerationConfig
+from torch.nn.functional import cross_entropy
+from transformers import AutoModelForCausalLM, GenerationConfig, PreTrainedModel
 
 from conf.schema import StopCheck
 from store.errors import TrainingDiverged
+from store.machine import model_tensors
+from training.model_folder import load_trained
+
+ROUNDING_ROWS = 16  # whose loss is compared
+FLOAT32 = "F32"
 
 
 def require_stops(
@@ -21,6 +31,7 @@ def require_stops(
     if check.num_prompts == 0:
         return None
     model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto").to(device).eval()
+    model.generation_config = GenerationConfig()  # the folder's would fill in what `greedy` leaves open
     prompts = training_prompts(rows, check.num_prompts)
     rate = stop_rate(model, prompts, stop_token_ids, check.max_tokens)
     if rate < check.min_rate:
@@ -32,11 +43,47 @@ def require_stops(
     return rate
 
 
+def rounding_cost(trained: Path, base: Path, published: Path, rows: pa.Table, device: str) -> dict[str, Any] | None:
+    """The loss of some training rows before and after the weights got the dtype they are published in.
+
+    None where that is float32, as the trainer's are. The loss is computed in float32 both times.
+    """
+    dtypes = sorted({tensor.dtype for tensor in model_tensors(published)} - {FLOAT32})
+    if not dtypes:
+        return None
+    some = spread(rows, ROUNDING_ROWS)
+    before = completion_loss(load_trained(trained, base).to(device).eval(), some)
+    rounded = AutoModelForCausalLM.from_pretrained(published, dtype=torch.float32).to(device).eval()
+    return {
+        "dtype": "/".join(dtypes),
+        "rows": len(some),
+        "loss_float32": before,
+        "loss_published": completion_loss(rounded, some),
+    }
+
+
+def completion_loss(model: PreTrainedModel, rows: list[dict[str, Any]]) -> float:
+    """Mean of -log p over the trained tokens of the rows."""
+    total = number = 0
+    with torch.inference_mode():
+        for row in rows:  # one by one: no padding, and the logits of one row alone
+            ids = torch.tensor([row["input_ids"]], device=model.device)
+            start = row["completion_mask"].index(1)
+            logits = model(ids, use_cache=False).logits[0, start - 1 : -1].float()
+            total += float(cross_entropy(logits, ids[0, start:], reduction="sum"))
+            number += ids.shape[1] - start
+    return total / number
+
+
 def training_prompts(rows: pa.Table, number: int) -> list[list[int]]:
     """The prompts of at most `number` rows, evenly spread over all of them."""
+    return [row["input_ids"][: row["completion_mask"].index(1)] for row in spread(rows, number)]
+
+
+def spread(rows: pa.Table, number: int) -> list[dict[str, Any]]:
+    """Token ids and masks of at most `number` rows, evenly spread over all of them."""
     chosen = np.unique(np.linspace(0, rows.num_rows - 1, number).astype(int))
-    some = rows.take(chosen).select(["input_ids", "completion_mask"]).to_pylist()
-    return [row["input_ids"][: row["completion_mask"].index(1)] for row in some]
+    return rows.take(chosen).select(["input_ids", "completion_mask"]).to_pylist()
 
 
 def stop_rate(model, prompts: list[list[int]], stop_token_ids: frozenset[int], max_tokens: int) -> float:

@@ -17,7 +17,7 @@ from generation.tokenization import ChatTokenizer
 from store.run import Run
 from store.schemas import CORRECTIONS, INITIAL_ANSWERS
 from training.preflight import RowCheck
-from training.trainer import labelled
+from training.rows import labelled
 
 QUESTIONS = [
     {"question_id": "plain", "question": "who wrote the origin of species", "source": "test"},

@@ -9,9 +9,11 @@ from transformers import AutoModelForCausalLM
 from conf.schema import Peft, Training
 from store.errors import ConfigError, TrainingDiverged
 from store.fingerprint import digest_file
+from training.arguments import MANAGED_ARGS, sft_config, split_batch
 from training.batches import FILL, batch_order
 from training.resume import MARK, last_complete
-from training.trainer import DECIDED, labelled, sft_config, split_batch, train
+from training.rows import labelled
+from training.trainer import train
 
 FULL = Peft(kind="none", args={})
 LORA = Peft(kind="lora", args={"r": 4, "target_modules": "all-linear"})
@@ -167,7 +169,7 @@ def test_the_batch_is_shared_by_processes_and_micro_batches_without_a_rest():
         split_batch(8, 3, 8)
 
 
-@pytest.mark.parametrize("name", sorted(DECIDED))
+@pytest.mark.parametrize("name", sorted(MANAGED_ARGS))
 def test_what_the_stage_decides_cannot_be_given(name, tmp_path):
     with pytest.raises(ConfigError, match=name):
         sft_config(settings(args={name: 1}), SEED, True, tmp_path)
