@@ -109,7 +109,7 @@ class _Seen:
         self.sizes = np.array([len(of_text) for of_text in grams], dtype=np.int64)
 
     def jaccard(self, grams: set[str]) -> np.ndarray:
-        """The Jaccard index with every text; two without n-grams are the same."""
+        """Return the Jaccard index with every text; two without n-grams are the same."""
         found = [self.index[gram] for gram in grams if gram in self.index]
         shared = np.bincount(np.concatenate(found), minlength=len(self.sizes)) if found else np.zeros_like(self.sizes)
         union = self.sizes + len(grams) - shared

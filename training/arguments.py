@@ -91,9 +91,9 @@ def lora_config(peft: Peft, model: PreTrainedModel) -> LoraConfig | None:
     head = adapts(given.get("target_modules"), model, model.get_output_embeddings())
     if head or (tied and adapts(given.get("target_modules"), model, model.get_input_embeddings())):
         raise ConfigError(
-            f"peft.args.target_modules takes in the {'LM head' if head else 'embeddings'}: an adapter of the LM head is "
-            "not trained, and one of embeddings that the LM head shares would be merged into both. Leave it out, or train "
-            f"it whole: peft.args.modules_to_save=[{'embed_tokens' if tied else 'lm_head'}]"
+            f"peft.args.target_modules takes in the {'LM head' if head else 'embeddings'}: an adapter of the LM head "
+            "is not trained, and one of embeddings that the LM head shares would be merged into both. Leave it out, or "
+            f"train it whole: peft.args.modules_to_save=[{'embed_tokens' if tied else 'lm_head'}]"
         )
     if tied and given.get("modules_to_save"):
         given["ensure_weight_tying"] = True

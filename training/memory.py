@@ -10,13 +10,15 @@ E: embeddings, V: vocabulary. All but the last three lines are divided by the pr
     gathered layers 4 (E + 2 P/L)   FSDP alone: the embeddings and two layers at a time are whole
     16-bit copies   2 P     bf16 alone: autocast makes them and keeps them until the backward pass; never divided
     activations     N L (34 h + 4 k + 8 f), in float32 N L (44 h + 8 k + 16 f): what PyTorch keeps of a Llama block,
-                    attention fused. With gradient checkpointing N L 4 h, and one layer's
+                    attention fused. With LoRA in bf16 N L (24 h + 4 f) more, PEFT's float32 copies of the inputs.
+                    With gradient checkpointing N L 4 h, and one layer's
     logits          16 V per token at the LM head: on CPU the trained columns, on GPUs a chunk of 256 tokens
 
 tests/training/test_memory.py holds the sum against peaks of real trainings.
 """
 
 import contextlib
+import itertools
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -104,6 +106,8 @@ def bytes_needed(model: ModelSize, setup: Setup) -> dict[str, int]:
         needed["16-bit copies"] = 2 * model.parameters
     narrow, wide = (4, 8) if setup.bf16 else (8, 16)
     layer = setup.tokens * ((34 if setup.bf16 else 44) * model.hidden + narrow * model.keys + wide * model.mlp)
+    if setup.lora_rank and setup.bf16:
+        layer += setup.tokens * (24 * model.hidden + 4 * model.mlp)
     kept = setup.tokens * 4 * model.hidden * model.layers + layer if setup.checkpointing else layer * model.layers
     return needed | {"activations": kept, "logits": 16 * model.vocabulary * setup.head_tokens}
 
@@ -133,34 +137,44 @@ def remedies(model: ModelSize, setup: Setup, free: int, device: str, batch_size:
     """The changes after which the training fits, each with its figure, those that keep the run first."""
     small = replace(setup, tokens=min(setup.tokens, row_tokens), head_tokens=min(setup.head_tokens, row_tokens))
     frugal = replace(small, checkpointing=True)
-    rows, checkpointing = (
-        "training.throughput.per_device_train_batch_size=1",
-        ("training.throughput.gradient_checkpointing=true"),
-    )
-    choices = [
-        (checkpointing, replace(setup, checkpointing=True)),
-        (rows, small),
-        (f"both {rows} and {checkpointing}", frugal),
+    rows = "training.throughput.per_device_train_batch_size=1"
+    checkpointing = "training.throughput.gradient_checkpointing=true"
+    choices = [  # of each list the first that fits is named
+        [
+            (checkpointing, replace(setup, checkpointing=True)),
+            (rows, small),
+            (f"{rows} and {checkpointing}", frugal),
+        ],
+        [],
+        [],
     ]
     if device == "cuda":
         more = [n for n in (2, 4, 8, 16) if n > setup.processes and batch_size % n == 0]
-        choices += [(f"ACCELERATE=fsdp2 PROCESSES={n}", replace(small, processes=n, sharded=True)) for n in more]
-        choices += [
-            (f"ACCELERATE=fsdp2 PROCESSES={n} with {checkpointing}", replace(frugal, processes=n, sharded=True))
-            for n in more
-        ]
+        for suffix, each in (("", small), (f" with {checkpointing}", frugal)):
+            choices[1] += [
+                (f"ACCELERATE=fsdp2 PROCESSES={n}{suffix}", replace(each, processes=n, sharded=True)) for n in more
+            ]
     if not setup.lora_rank:
-        choices.append(("another run with peft=lora", replace(setup, lora_rank=16)))
-        choices.append((f"another run with peft=lora, {rows} and {checkpointing}", replace(frugal, lora_rank=16)))
-    found = [(name, needed) for name, other in choices if sum((needed := bytes_needed(model, other)).values()) <= free]
+        choices[2] = [
+            ("another run with peft=lora", replace(setup, lora_rank=16)),
+            (f"another run with peft=lora, {rows} and {checkpointing}", replace(frugal, lora_rank=16)),
+        ]
+    found = []
+    for alternatives in choices:
+        fitting = ((name, other) for name, other in alternatives if total(bytes_needed(model, other)) <= free)
+        found += [f"{name} ({gib(bytes_needed(model, other))})" for name, other in itertools.islice(fitting, 1)]
     if not found:
-        least = min((bytes_needed(model, other) for _, other in choices), key=lambda needed: sum(needed.values()))
+        least = min((bytes_needed(model, other) for _, other in itertools.chain(*choices)), key=total)
         return f"No setting makes it fit, the least is {gib(least)}: use a smaller MODEL=, or more memory"
-    return "What fits: " + "; ".join(f"{name} ({gib(needed)})" for name, needed in found[:4])
+    return "What fits: " + "; ".join(found)
+
+
+def total(needed: dict[str, int]) -> int:
+    return sum(needed.values())
 
 
 def gib(needed: dict[str, int]) -> str:
-    return f"{sum(needed.values()) / GIB:.1f} GiB"
+    return f"{total(needed) / GIB:.1f} GiB"
 
 
 def largest_batch(lengths: np.ndarray, trained: np.ndarray, batches: np.ndarray, rows: int) -> tuple[int, int]:

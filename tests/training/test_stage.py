@@ -11,11 +11,20 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 import conf.__main__ as conf_main
 import training.__main__ as stage
 from store.checkpoints import RECORD, Checkpoint, describe_folder, folder_digest, locate, read_record, verify_folder
-from store.errors import ConfigError, CorruptArtifact, FingerprintMismatch, NoTrainingRows, TrainingDiverged, stage_main
+from store.errors import (
+    ConfigError,
+    CorruptArtifact,
+    FingerprintMismatch,
+    NotEnoughMemory,
+    NoTrainingRows,
+    TrainingDiverged,
+    stage_main,
+)
 from store.publish import publish
 from store.run import Run
 from store.schemas import SFT
@@ -240,6 +249,46 @@ def test_a_model_that_does_not_stop_is_not_published(make_run, make_rows):
     with pytest.raises(TrainingDiverged, match="training prompts within 4 tokens"):
         train(run)
     assert not run.iteration(1).checkpoint.exists()
+
+
+def test_published_files_have_the_mode_of_the_umask(make_run, make_rows):
+    run = make_run()
+    publish_rows(run, 0, make_rows(8))
+    old = os.umask(0o027)
+    try:
+        train(run)
+    finally:
+        os.umask(old)
+    modes = {path.name: oct(path.stat().st_mode & 0o777) for path in run.iteration(1).checkpoint.iterdir()}
+    assert set(modes.values()) == {"0o640"}, modes
+
+
+def test_a_stop_check_without_memory_ends_with_8(make_run, make_rows, monkeypatch):
+    run = make_run("training.stop_check.num_prompts=4")
+    publish_rows(run, 0, make_rows(8))
+    from training import postflight
+
+    monkeypatch.setattr(postflight, "stop_rate", lambda *rest: torch.empty(1 << 60, dtype=torch.uint8))
+    with pytest.raises(NotEnoughMemory, match="ran out of memory"):
+        train(run)
+    assert not run.iteration(1).checkpoint.exists()
+
+
+def test_float32_is_published_on_request_and_is_another_training(make_run, make_rows):
+    run = make_run("training.publish_dtype=float32")
+    publish_rows(run, 0, make_rows(8))
+    train(run)
+    assert read_record(run.iteration(1).checkpoint / RECORD).settings["publish_dtype"] == "float32"
+    with pytest.raises(FingerprintMismatch, match=r"training\.publish_dtype"):
+        make_run("training.publish_dtype=base")
+
+
+def test_a_run_older_than_publish_dtype_goes_on(make_run, make_rows):
+    run = make_run()
+    assert "publish_dtype" not in run.config.read_text()
+    publish_rows(run, 0, make_rows(8))
+    train(run)
+    assert "publish_dtype" not in read_record(run.iteration(1).checkpoint / RECORD).settings
 
 
 def test_iteration_zero_is_not_trained(make_run):
