@@ -121,6 +121,7 @@ class Model(Section):
     name: str
     license: str
     path: str | None
+    template_args: dict[str, Any] = {}  # of the chat template; older runs lack it
     hub: ModelHub | None
     gguf: Gguf | None
 

@@ -17,6 +17,11 @@ def describe(summary: dict[str, Any]) -> str:
         lines.append(f"not the paper's text: compat {', '.join(summary['compat'])}")
     if train["num_kept"] == 0:
         lines.append(advice(summary["filter"]["name"]))
+        if (train["correction_truncation_rate"] or 0) > 0.5:
+            lines.append(
+                "More than half of the corrections are truncated: first raise sampling.max_tokens, or name the token "
+                "that ends this model's answers in sampling.args.stop_token_ids."
+            )
     return "\n".join(lines)
 
 

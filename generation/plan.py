@@ -93,7 +93,8 @@ def split_shards(split: str, num_questions: int, config: Config) -> list[Shard]:
 
 def settings(config: Config) -> dict[str, Any]:
     """Everything that decides which samples are drawn; batch sizes, workers and device do not."""
-    return {
+    template_args = {"template_args": config.model.template_args} if config.model.template_args else {}
+    return template_args | {
         "seed": config.seed,
         "prompt": config.prompt.model_dump(),
         "sampling": config.sampling.model_dump(),

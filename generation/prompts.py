@@ -8,11 +8,11 @@ import re
 from collections.abc import Sequence
 
 from conf.schema import Message, Prompt
+from store.chat import ChatMessages
 from store.errors import ConfigError
+from store.thinking import without_thinking
 
 PLACEHOLDER = re.compile(r"\{(question|initial_answer)\}")
-
-ChatMessages = list[dict[str, str]]
 
 
 def initial_messages(prompt: Prompt, question: str) -> ChatMessages:
@@ -21,8 +21,9 @@ def initial_messages(prompt: Prompt, question: str) -> ChatMessages:
 
 
 def correction_messages(prompt: Prompt, question: str, initial_answer: str) -> ChatMessages:
-    """The chat that asks for a correction y2 ~ M(x, y1). The initial answer is raw text, possibly empty."""
-    return _fill(prompt.correction, {"question": question, "initial_answer": initial_answer})
+    """The chat that asks for a correction y2 ~ M(x, y1). The initial answer is raw text, possibly empty; what a model
+    thinks before it answers is left out."""
+    return _fill(prompt.correction, {"question": question, "initial_answer": without_thinking(initial_answer)})
 
 
 def check_prompt(prompt: Prompt) -> None:

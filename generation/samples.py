@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from conf.schema import Config, Prompt
 from generation.engines.interface import Completion, Key, Request
+from generation.engines.length import fitted
 from generation.plan import Shard
 from generation.prompts import correction_messages, initial_messages
 from store.errors import BadInput
@@ -50,9 +52,11 @@ class RequestBuilder:
     greedy_eval: bool = False
 
     @classmethod
-    def of(cls, config: Config, iteration: int, encode: Callable[[Messages], list[int]]) -> "RequestBuilder":
-        """Take what requests depend on from a run's settings."""
-        room = config.engine.args["max_model_len"] - config.sampling.max_tokens
+    def of(
+        cls, config: Config, iteration: int, encode: Callable[[Messages], list[int]], model: Path
+    ) -> "RequestBuilder":
+        """Take what requests depend on from a run's settings and its model's folder."""
+        room = fitted(config.engine.args, model)["max_model_len"] - config.sampling.max_tokens
         return cls(config.prompt, config.seed, iteration, encode, room, config.eval.greedy)
 
     def tokenize(self, prompt: Messages) -> list[int]:

@@ -1,8 +1,9 @@
 """Chat messages to token ids, where message content is always text.
 
-A control token (any added token of the tokenizer, flagged special or not, unless it is white space) enters a prompt
-through the chat template alone: a question that spells `<|im_end|>` gives the ids of its characters. For content that
-spells none, the ids are those of `apply_chat_template`.
+A control token enters a prompt through the chat template alone: a question that spells `<|im_end|>` gives the ids of
+its characters. For content that spells none, the ids are those of `apply_chat_template`. Control tokens are the added
+tokens that are special, that the template can write, or that look like one (`<|fim_prefix|>`); other added tokens, such
+as Gemma's runs of blanks and HTML tags, are ordinary vocabulary.
 
 How: in the content, every spelled control token is taken apart by a guard, a character that occurs nowhere else. The
 template is rendered, and control tokens that are whole in the result are its own. The guard is dropped by the
@@ -12,7 +13,6 @@ tokenizer's normalizer, which sees only the text between control tokens, after t
 import json
 import re
 from collections.abc import Iterator
-from datetime import date
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
@@ -20,15 +20,14 @@ from typing import Any
 
 from tokenizers import Tokenizer, normalizers
 
+from store.chat import ChatMessages, ChatTemplate, marked_turns, stop_token_ids
 from store.errors import BadInput, ConfigError
 from store.fingerprint import digest_bytes, digest_file
+from store.thinking import KEPT_WHEN_DECODED, opened_thought
 
 GUARDS = [chr(code) for code in range(0xE000, 0xF900)]  # the private use area, which ordinary text does not use
 FINGERPRINTED = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
-TEMPLATE_ARGS = {
-    "add_generation_prompt": True,
-    "strftime_now": date(2025, 1, 1).strftime,  # some templates print the date; ids must not depend on the day
-}
+LOOKS_LIKE_CONTROL = re.compile(r"<[|｜].*[|｜]>")
 # What every chat has, with the white space that templates and tokenizers are known to treat specially.
 PROBE = [
     {"role": "user", "content": "  Who wrote 'Ulysses',\n\n  and in which year? "},
@@ -36,23 +35,31 @@ PROBE = [
     {"role": "user", "content": "\nCheck it."},
 ]
 
-ChatMessages = list[dict[str, str]]
-
 
 class ChatTokenizer:
     """The tokenizer and the chat template of a model folder.
 
-    control_ids: ids that content never produces. stop_token_ids: ids that end a completion, by the tokenizer (its
-    eos token) or by generation_config.json, sorted. Raises ConfigError for a folder without tokenizer.json or
-    chat template, and for a tokenizer with which the promises above do not hold (they are checked on loading).
+    template_args, sampling_args: `model.template_args` and `sampling.args` of the configuration. control_ids: ids that
+    content never produces. stop_token_ids: ids that end a completion, sorted. Raises ConfigError for a folder without
+    tokenizer.json or chat template, and for a tokenizer with which the promises above do not hold, or with which no
+    answer would end as the template ends one (this is checked on loading).
     """
 
-    def __init__(self, model_dir: Path) -> None:
+    def __init__(
+        self,
+        model_dir: Path,
+        template_args: dict[str, Any] | None = None,
+        sampling_args: dict[str, Any] | None = None,
+    ) -> None:
         self._model_dir = model_dir
         self._tokenizer, self._template = _load(model_dir)
-        control = {i: t for i, t in self._tokenizer.added_tokens_decoder.items() if not t.content.isspace()}
+        self._chat = ChatTemplate(self._tokenizer, model_dir, template_args or {})
+        written = self._template + self._chat.render([{"role": "system", "content": "Be brief."}, *PROBE])
+        control = {i: t for i, t in self._tokenizer.added_tokens_decoder.items() if _is_control(t, written)}
         self.control_ids = frozenset(control)
-        self.stop_token_ids = _stop_token_ids(model_dir, self._tokenizer.eos_token_id)
+        self.stop_token_ids = stop_token_ids(model_dir, sampling_args or {})
+        # Special tokens that mark what is thinking: decoding keeps them.
+        self._kept = {i: t.content for i, t in control.items() if t.special and KEPT_WHEN_DECODED.fullmatch(t.content)}
 
         self._backend = _found_before_normalizing(self._tokenizer.backend_tokenizer, self.control_ids)
         self._normalizer = self._backend.normalizer
@@ -66,12 +73,15 @@ class ChatTokenizer:
         self._chunk_ids = lru_cache(maxsize=1 << 14)(self._encode_chunk)
         self._control_ids_of_template = lru_cache(self._encode_template)
         self._check(spellings)
+        self._check_stop_token()
+        question = marked_turns(["user"])
+        self.opened_thought = opened_thought(self._chat.render(question).rpartition(question[0]["content"])[2])
 
     def encode(self, messages: ChatMessages) -> list[int]:
         """A prompt's token ids; the assistant's turn stands open at its end.
 
         BadInput when content changes which control tokens the template writes. ConfigError when the template does
-        not take the roles.
+        not take the roles, or leaves out the text of one.
         """
         token_ids = self._encode(messages)
         found = [i for i in token_ids if i in self.control_ids]
@@ -84,8 +94,17 @@ class ChatTokenizer:
         return token_ids
 
     def decode(self, token_ids: list[int]) -> str:
-        """A completion's text, without special tokens; bytes that are no UTF-8 become U+FFFD."""
-        return self._backend.decode(token_ids, skip_special_tokens=True)
+        """A completion's text, without special tokens; bytes that are no UTF-8 become U+FFFD.
+
+        Marks of thinking are in it: those that are special tokens, and the one with which the prompt ends where the
+        template opens a thought, so that a text always says what of it is thought (store.thinking).
+        """
+        pieces, start = [self.opened_thought], 0
+        for end, token in enumerate(token_ids):
+            if token in self._kept:
+                pieces += [self._backend.decode(token_ids[start:end], skip_special_tokens=True), self._kept[token]]
+                start = end + 1
+        return "".join([*pieces, self._backend.decode(token_ids[start:], skip_special_tokens=True)])
 
     def fingerprint(self) -> dict[str, str]:
         """Digests of all that decides which ids a chat has and where a completion ends."""
@@ -105,17 +124,7 @@ class ChatTokenizer:
             return guard.join(spelled[0]) + guard
 
         guarded = [m | {"content": self._control.sub(take_apart, m["content"])} for m in messages]
-        return [i for chunk in self._chunks(self._render(guarded)) for i in self._chunk_ids(chunk, guard)]
-
-    def _render(self, messages: ChatMessages) -> str:
-        try:
-            return self._tokenizer.apply_chat_template(messages, tokenize=False, **TEMPLATE_ARGS)
-        except Exception as error:  # a template is a program of the model's author's, it may raise anything
-            roles = ", ".join(message["role"] for message in messages)
-            raise ConfigError(
-                f"the chat template of {self._model_dir} does not take the turns {roles} ({error}): choose a prompt "
-                "preset with other roles, edit the preset, or choose another model"
-            ) from error
+        return [i for chunk in self._chunks(self._chat.render(guarded)) for i in self._chunk_ids(chunk, guard)]
 
     def _chunks(self, rendered: str) -> Iterator[str]:
         """A rendered chat cut before its control tokens. Tokenizers never look across one, so that chunks can be
@@ -131,12 +140,13 @@ class ChatTokenizer:
         return tuple(self._backend.encode(chunk, add_special_tokens=False).ids)
 
     def _encode_template(self, *roles: str) -> list[int]:
-        token_ids = self._encode([{"role": role, "content": "x"} for role in roles])
+        self._chat.check(roles)
+        token_ids = self._encode(marked_turns(roles))
         return [i for i in token_ids if i in self.control_ids]
 
     def _check(self, spellings: list[str]) -> None:
         found = self._encode(PROBE)
-        expected = self._tokenizer.apply_chat_template(PROBE, return_dict=False, **TEMPLATE_ARGS)
+        expected = self._tokenizer(self._chat.render(PROBE), add_special_tokens=False)["input_ids"]
         if found != expected:
             raise ConfigError(
                 f"{self._model_dir}: this kind of tokenizer is not supported; a plain chat has the ids {found}, "
@@ -149,6 +159,34 @@ class ChatTokenizer:
                 f"{self._model_dir}: this kind of tokenizer is not supported; it cannot read the name of a control "
                 "token as text: choose another model"
             ) from error
+
+    def _check_stop_token(self) -> None:
+        """Raise ConfigError when the template ends an answer with a control token that does not end a completion: the
+        model was taught to write that one, so that every answer would fill its budget."""
+        roles = ["user", "assistant", "user"]
+        self._chat.check(roles)
+        turns = marked_turns(roles)
+        text = self._chat.render(turns)
+        behind = text[text.rindex(turns[1]["content"]) : text.rindex(turns[2]["content"])]
+        if (end := self._control.search(behind)) is None:
+            return
+        (token_id,) = {i for i, t in self._tokenizer.added_tokens_decoder.items() if t.content == end[0]}
+        if token_id not in self.stop_token_ids:
+            raise ConfigError(
+                f"{self._model_dir}: its chat template ends an answer with {end[0]} (id {token_id}), and generation "
+                f"would stop only at the ids {list(self.stop_token_ids)}, by tokenizer_config.json and "
+                "generation_config.json (config.json where that is missing): no answer would end before "
+                f"sampling.max_tokens. Give +sampling.args.stop_token_ids=[{token_id}], or use the instruction-tuned "
+                "model with its generation_config.json"
+            )
+
+
+def _is_control(token: Any, written: str) -> bool:
+    """Whether an added token is one that only the template may write; `written`: all that it is known to write."""
+    content = token.content
+    if not content.strip(" \t\r\n\u2581"):
+        return False
+    return token.special or content in written or LOOKS_LIKE_CONTROL.fullmatch(content) is not None
 
 
 def _load(model_dir: Path) -> tuple[Any, str]:
@@ -166,7 +204,7 @@ def _load(model_dir: Path) -> tuple[Any, str]:
         if isinstance(error, OSError) and error.errno is not None:  # the disk is at fault, not the file: exit code 74
             raise
         raise ConfigError(
-            f"{model_dir / 'tokenizer.json'} cannot be read ({type(error).__name__}: {error}): fetch the model anew"
+            f"{model_dir / 'tokenizer.json'} cannot be read ({type(error).__name__}: {error}): download the model again"
         ) from error
     try:
         return tokenizer, tokenizer.get_chat_template()
@@ -183,15 +221,3 @@ def _found_before_normalizing(backend: Tokenizer, control_ids: frozenset[int]) -
     for token in spec["added_tokens"]:
         token["normalized"] &= token["id"] not in control_ids
     return Tokenizer.from_str(json.dumps(spec))
-
-
-def _stop_token_ids(model_dir: Path, eos_token_id: int | None) -> tuple[int, ...]:
-    path = model_dir / "generation_config.json"
-    listed = json.loads(path.read_text(encoding="utf-8")).get("eos_token_id") if path.is_file() else None
-    ids = {eos_token_id, *(listed if isinstance(listed, list) else [listed])} - {None}
-    if not ids:
-        raise ConfigError(
-            f"{model_dir} names no token that ends an answer: set eos_token in tokenizer_config.json or eos_token_id "
-            "in generation_config.json"
-        )
-    return tuple(sorted(ids))

@@ -60,12 +60,12 @@ def work(run: Run, config: Config, plan: Plan, queue: ShardQueue, reporter: Repo
     started = time.monotonic()
     folder, record = locate(run, plan.iteration)  # M_n; M_0 is the base model
     verify_folder(folder, record)
-    tokenizer = ChatTokenizer(folder)
+    tokenizer = ChatTokenizer(folder, config.model.template_args, config.sampling.args)
     stops = tokenizer.stop_token_ids
     with closing(open_engine(config.engine, config.sampling, config.device, folder, stops)) as engine:
         engine_seconds = time.monotonic() - started
         reporter.tell("engine", seconds=round(engine_seconds, 2))
-        builder = RequestBuilder.of(config, plan.iteration, tokenizer.encode)
+        builder = RequestBuilder.of(config, plan.iteration, tokenizer.encode, folder)
         sample(queue, context, engine, builder, tokenizer, reporter, serial)
     reporter.record_costs(context.folder.costs, engine_seconds, time.monotonic() - started)
 

@@ -22,7 +22,7 @@ def test_corrections_are_trained_to_the_other_prompt_and_to_nothing_else(workspa
         row["question_id"]: row["question"] for row in pq.read_table(workspace.run("theirs") / "questions").to_pylist()
     }
     stored = pq.read_table(folder / "sft")
-    for row in with_prompts(stored, tiny_model).to_pylist():
+    for row in with_prompts(stored, tiny_model, {}).to_pylist():
         correction = corrections[row["question_id"], row["init_index"], row["corr_index"]]
         (message,) = row["prompt"]
         assert f"Question: {questions[row['question_id']]}\n" in message["content"]

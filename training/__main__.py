@@ -20,6 +20,7 @@ from typing import Any
 import pyarrow as pa
 
 from conf.schema import Config, load
+from store.chat import stop_token_ids
 from store.checkpoints import RECORD, publish_folder, verify_folder
 from store.errors import stage_main
 from store.fingerprint import sample_seed
@@ -69,9 +70,9 @@ def fine_tune(config: Config, plan: Plan, iteration: Iteration) -> None:
     base, settings = plan.base_folder, config.training
     verify_folder(base, plan.base)
     vocab_size, max_positions = model_folder.sizes(base)
-    stops = model_folder.stop_token_ids(base)
+    stops = frozenset(stop_token_ids(base, config.sampling.args))
     max_length = min(max_positions, settings.max_length or max_positions)
-    rows = read_rows(plan, RowCheck(vocab_size, stops, max_length))
+    rows = read_rows(plan, RowCheck(vocab_size, stops, max_length), config.model.template_args)
 
     work = iteration.dir / f".training-{plan.fingerprint[:16]}"
     make_folder(work)
@@ -103,14 +104,14 @@ def fine_tune(config: Config, plan: Plan, iteration: Iteration) -> None:
     report(f"{iteration.dir.name} training: {describe(costs)}")
 
 
-def read_rows(plan: Plan, check: RowCheck) -> pa.Table:
+def read_rows(plan: Plan, check: RowCheck, template_args: dict[str, Any]) -> pa.Table:
     """All rows, verified and checked shard by shard; only their keys and tokens stay in memory."""
     from training.rows import with_large_lists
 
     tables = []
     for _, table in iter_shards(plan.sft_folder, plan.sft, "train", SFT):
         if plan.sft.settings.get("training_prompt"):
-            table = with_prompts(table, plan.base_folder)
+            table = with_prompts(table, plan.base_folder, template_args)
         check.add(table)
         tables.append(with_large_lists(table.drop_columns(["prompt", "completion"])))
     check.refuse(str(plan.sft_folder), plan.make_rows)

@@ -16,6 +16,11 @@ MEANING = {
     "i->i": "wrong twice",
 }
 
+TRUNCATED = (
+    "first of all answers that end (more than half of the corrections are truncated): a larger sampling.max_tokens, or "
+    "the token that ends this model's answers in sampling.args.stop_token_ids; then "
+)
+
 
 def keep_model_or_stop(plan: Plan, earlier: Iteration, target: Iteration, on_empty: str) -> None:
     """Publish M_n as its base, by reference, or raise NoTrainingRows; both tell why, with the transition table.
@@ -42,7 +47,9 @@ def explain(train: dict[str, Any], filter_name: str) -> str:
     counts = {name: train["transitions"][name]["count"] for name in MEANING}
     share = 1 / max(train["num_pairs"], 1)
     lines = (f"  {name}  {counts[name]:>9,}  {counts[name] * share:>7.2%}  {MEANING[name]}" for name in MEANING)
-    advice = "more questions (data.train=), more samples (N_INIT=, N_CORR=), a stronger MODEL="
+    share_truncated = train.get("correction_truncation_rate") or 0
+    advice = TRUNCATED if share_truncated > 0.5 else ""
+    advice += "more questions (data.train=), more samples (N_INIT=, N_CORR=), a stronger MODEL="
     if filter_name == "improving":
         advice += ", or a strategy with N in the middle, whose filter keeps what is right twice as well"
     table = "\n".join(lines)

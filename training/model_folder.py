@@ -13,7 +13,7 @@ import torch
 from peft import PeftModel
 from safetensors import safe_open
 from safetensors.torch import save_file
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig, PreTrainedModel
 from transformers.core_model_loading import revert_weight_conversion
 
 from store.checkpoints import describe_folder
@@ -21,14 +21,6 @@ from store.errors import ConfigError, TrainingDiverged
 from store.tensors import read_tensors
 
 NUM_NAMED = 3  # tensors that a message names
-
-
-def stop_token_ids(folder: Path) -> frozenset[int]:
-    """The ids that end a completion: the tokenizer's eos token and those in generation_config.json."""
-    path = folder / "generation_config.json"
-    listed = json.loads(path.read_text(encoding="utf-8")).get("eos_token_id") if path.is_file() else None
-    ids = {AutoTokenizer.from_pretrained(folder).eos_token_id, *(listed if isinstance(listed, list) else [listed])}
-    return frozenset(ids - {None})
 
 
 def sizes(folder: Path) -> tuple[int, int]:

@@ -11,10 +11,9 @@ from generation.engines.interface import Engine, SamplingSettings
 def open_engine(
     engine: schema.Engine, sampling: schema.Sampling, device: str, model: Path, stop_token_ids: tuple[int, ...]
 ) -> Engine:
-    """Start the configured engine on a verified model folder."""
-    settings = SamplingSettings(
-        sampling.temperature, sampling.top_p, sampling.max_tokens, stop_token_ids, sampling.args
-    )
+    """Start the configured engine on a verified model folder. stop_token_ids: all of them, the settings' included."""
+    args = {name: value for name, value in sampling.args.items() if name != "stop_token_ids"}
+    settings = SamplingSettings(sampling.temperature, sampling.top_p, sampling.max_tokens, stop_token_ids, args)
     return ENGINES[engine.kind](model, settings, engine.args, engine.throughput, device)
 
 

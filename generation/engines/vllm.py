@@ -45,7 +45,8 @@ class VllmEngine:
             "skip_clone": True,  # each request has parameters of its own; copying them deeply is half of its cost
         } | sampling.args
         self._greedy = self._sampling | GREEDY
-        engine_args = limits(args | throughput, device)
+        # Where an answer ends is decided in one place (store.chat): vLLM reads no file for it.
+        engine_args = limits({"generation_config": "vllm"} | args | throughput, device)
         if device == "cpu" and takes_our_top_p(self._sampling, engine_args):
             from generation.engines.top_p import TopPLogitsProcessor
 

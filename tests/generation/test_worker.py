@@ -58,7 +58,7 @@ def fill(workspace, monkeypatch):
         context, tokenizer = ShardContext(run, plan), ChatTokenizer(folder)
         opened = open_engine(config.engine, config.sampling, "cpu", folder, tokenizer.stop_token_ids)
         engine, started = Watched(opened, before_step), []
-        builder = RequestBuilder.of(config, 0, tokenizer.encode)
+        builder = RequestBuilder.of(config, 0, tokenizer.encode, folder)
 
         class Recorder(Reporter):
             def tell(self, event, shard=None, **more):

@@ -12,7 +12,7 @@ from conf.schema import Peft, StopCheck, Training
 from store.checkpoints import describe_folder
 from store.errors import TrainingDiverged
 from store.fingerprint import digest_file
-from training.model_folder import sizes, stop_token_ids, write_folder
+from training.model_folder import sizes, write_folder
 from training.postflight import require_stops, stop_rate, training_prompts
 from training.trainer import train
 
@@ -109,13 +109,7 @@ def test_a_tensor_that_is_not_finite_is_never_published(make_rows, tiny_model, t
         write_folder(folder, tiny_model, tmp_path / "out")
 
 
-def test_the_stop_tokens_are_those_of_the_tokenizer_and_of_the_generation_config(tiny_model, tmp_path):
-    assert stop_token_ids(tiny_model) == {2}
-    shutil.copytree(tiny_model, tmp_path / "more")
-    (tmp_path / "more" / "generation_config.json").write_text('{"eos_token_id": [7, 2]}')
-    assert stop_token_ids(tmp_path / "more") == {2, 7}
-    (tmp_path / "more" / "generation_config.json").unlink()
-    assert stop_token_ids(tmp_path / "more") == {2}
+def test_sizes_are_those_of_the_config(tiny_model):
     assert sizes(tiny_model) == (512, 256)
 
 
