@@ -152,7 +152,8 @@ class Comparison:
         recorder = Recorder(self.engine)
         self.reset()
         started = clock(self.config.device)
-        context, builder = ShardContext(self.run, plan), RequestBuilder.of(self.config, 0, tokenizer.encode, self.folder)
+        context = ShardContext(self.run, plan)
+        builder = RequestBuilder.of(self.config, 0, tokenizer.encode, self.folder)
         with open(os.devnull, "w") as events:
             reporter = Reporter(os.dup(events.fileno()), self.config.launcher.hang_seconds)
             worker.sample(ShardQueue(plan.shards, 0, 1), context, recorder, builder, tokenizer, reporter)

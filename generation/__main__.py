@@ -12,9 +12,11 @@ from conf.schema import load
 from generation.context import ShardContext
 from generation.launchers import LAUNCHERS
 from generation.manifests import write_manifests
+from generation.model_check import require_usable
 from generation.plan import is_complete, make_plan, settled_plan, tables
 from generation.progress import Progress, num_samples
 from generation.reuse import copy_samples
+from store.checkpoints import locate
 from store.errors import stage_main
 from store.publish import make_folder, sweep_temporaries
 from store.run import Iteration, Run, iteration_number, locked, stage_arguments
@@ -40,6 +42,8 @@ def main(argv: list[str]) -> None:
             copied = copy_samples(run, plan, Run(config.launcher.pool))
             print(f"{label}: {copied:,} samples copied from {config.launcher.pool}", flush=True)
         if not ShardContext(run, plan).all_done():
+            if number == 0:
+                require_usable(run, config, locate(run, 0)[0])
             progress = Progress(label, num_samples(plan))
             LAUNCHERS[config.launcher.kind](run, config, plan, progress)  # workers sample every shard that is missing
             progress.show(last=True)

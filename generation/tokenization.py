@@ -23,7 +23,7 @@ from tokenizers import Tokenizer, normalizers
 from store.chat import ChatMessages, ChatTemplate, marked_turns, stop_token_ids
 from store.errors import BadInput, ConfigError
 from store.fingerprint import digest_bytes, digest_file
-from store.thinking import KEPT_WHEN_DECODED, opened_thought
+from store.thinking import KEPT_WHEN_DECODED, MARK, opened_thought
 
 GUARDS = [chr(code) for code in range(0xE000, 0xF900)]  # the private use area, which ordinary text does not use
 FINGERPRINTED = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
@@ -55,7 +55,9 @@ class ChatTokenizer:
         self._tokenizer, self._template = _load(model_dir)
         self._chat = ChatTemplate(self._tokenizer, model_dir, template_args or {})
         written = self._template + self._chat.render([{"role": "system", "content": "Be brief."}, *PROBE])
-        control = {i: t for i, t in self._tokenizer.added_tokens_decoder.items() if _is_control(t, written)}
+        added = self._tokenizer.added_tokens_decoder
+        special = {token.content for token in added.values() if token.special}
+        control = {i: token for i, token in added.items() if _is_control(token.content, special, written)}
         self.control_ids = frozenset(control)
         self.stop_token_ids = stop_token_ids(model_dir, sampling_args or {})
         # Special tokens that mark what is thinking: decoding keeps them.
@@ -75,7 +77,10 @@ class ChatTokenizer:
         self._check(spellings)
         self._check_stop_token()
         question = marked_turns(["user"])
-        self.opened_thought = opened_thought(self._chat.render(question).rpartition(question[0]["content"])[2])
+        begun = self._chat.render(question).rpartition(question[0]["content"])[2]  # what an answer begins with
+        self.opened_thought = opened_thought(begun)
+        # By its template: it opens a thought, or it has the switch for it and did not write an empty one.
+        self.thinks = bool(self.opened_thought) or ("enable_thinking" in self._template and not MARK.search(begun))
 
     def encode(self, messages: ChatMessages) -> list[int]:
         """A prompt's token ids; the assistant's turn stands open at its end.
@@ -181,12 +186,13 @@ class ChatTokenizer:
             )
 
 
-def _is_control(token: Any, written: str) -> bool:
-    """Whether an added token is one that only the template may write; `written`: all that it is known to write."""
-    content = token.content
+def _is_control(content: str, special: set[str], written: str) -> bool:
+    """Whether an added token is one that only the template may write: a special one or its closing tag (Phi-3's </s>),
+    one that looks like it, or one in `written`, all that the template is known to write."""
     if not content.strip(" \t\r\n\u2581"):
         return False
-    return token.special or content in written or LOOKS_LIKE_CONTROL.fullmatch(content) is not None
+    of_special = content in special or content.replace("</", "<", 1) in special
+    return of_special or content in written or LOOKS_LIKE_CONTROL.fullmatch(content) is not None
 
 
 def _load(model_dir: Path) -> tuple[Any, str]:

@@ -20,6 +20,7 @@ from store.publish import make_folder, publish, sync_folder
 from store.run import Run
 from store.schemas import VERSION
 from store.shards import corrupt, read_manifest, read_object
+from store.tensors import weight_files
 
 RECORD = "_checkpoint.json"
 CARD = "README.md"  # says what the model is and may be rewritten at any time: no part of the model
@@ -60,21 +61,39 @@ class Checkpoint:
 
 
 def describe_folder(folder: Path) -> dict[str, dict[str, Any]]:
-    """{name: {bytes, sha256}} of a model folder; CorruptArtifact names any file that may not be in one."""
-    files = {}
+    """Return {name: {bytes, sha256}} of a model folder's files.
+
+    What no loader reads (folders, pictures, other texts, weights that the index does not name) is left out.
+    CorruptArtifact names every file that may not be there.
+    """
+    weights = {path.name for path in weight_files(folder)}
+    files, refused = {}, []
     for entry in sorted(folder.iterdir()):
-        if entry.name.startswith(("_", ".")) or entry.name == CARD:
+        if entry.name.startswith(("_", ".")) or entry.name == CARD or not entry.is_file():
             continue
-        if entry.is_symlink() and not entry.resolve().is_relative_to(folder.resolve()):
-            raise CorruptArtifact(f"{entry} links to {entry.resolve()}, outside its folder: copy the file in instead")
-        if not entry.is_file() or not any(fnmatch.fnmatch(entry.name, pattern) for pattern in ALLOWED):
-            kind = "can hold code" if any(fnmatch.fnmatch(entry.name, p) for p in LOADABLE_CODE) else "is not known"
-            raise CorruptArtifact(
-                f"{entry} {kind}: a checkpoint holds only {', '.join(ALLOWED)}. Convert the weights to safetensors, "
-                "or move the file out of the folder"
-            )
-        files[entry.name] = {"bytes": entry.stat().st_size, "sha256": digest_file(entry)}
-    return files
+        if any(fnmatch.fnmatch(entry.name, pattern) for pattern in LOADABLE_CODE):
+            refused.append(f"{entry.name} can hold code")
+        elif any(fnmatch.fnmatch(entry.name, pattern) for pattern in ALLOWED):
+            if entry.suffix == ".safetensors" and entry.name not in weights:
+                continue
+            if entry.is_symlink() and not stays_inside(entry):
+                refused.append(f"{entry.name} links to {entry.resolve()}, outside its folder")
+                continue
+            files[entry.name] = entry
+    if refused:
+        raise CorruptArtifact(
+            f"{folder}: {'; '.join(refused)}. A checkpoint holds only {', '.join(ALLOWED)}: move the others out of the "
+            "folder, convert weights among them to safetensors, and copy linked files in"
+        )
+    return {name: {"bytes": path.stat().st_size, "sha256": digest_file(path)} for name, path in files.items()}
+
+
+def stays_inside(link: Path) -> bool:
+    """Whether a link leads to a file of its folder, or to a blob of the hub's cache, of which its folder is a
+    snapshot (models--owner--name/snapshots/revision)."""
+    folder = link.parent.resolve()
+    blobs = [folder.parent.parent / "blobs"] if folder.parent.name == "snapshots" else []
+    return any(link.resolve().is_relative_to(home) for home in [folder, *blobs])
 
 
 def folder_digest(files: dict[str, dict[str, Any]]) -> str:

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from store.tensors import Tensor, read_tensors
+from store.tensors import Tensor, read_tensors, weight_files
 
 GIB = 2**30
 # Control groups of both versions: the controller's name in /proc/self/cgroup; the folder below /sys/fs/cgroup, the
@@ -26,7 +26,7 @@ CPU_FILES = {"": ("", "cpu.max", ""), "cpu": ("cpu", "cpu.cfs_quota_us", "cpu.cf
 
 def model_tensors(folder: Path) -> Iterator[Tensor]:
     """Yield the tensors of a model folder, from the headers of its safetensors files."""
-    for path in sorted(folder.glob("*.safetensors")):
+    for path in weight_files(folder):
         yield from read_tensors(path).values()
 
 

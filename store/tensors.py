@@ -15,6 +15,8 @@ MAX_HEADER = 100_000_000  # bytes; the library's own limit
 BITS: dict[str, int] = dict.fromkeys(("BOOL", "U8", "I8", "F8_E4M3", "F8_E5M2", "F8_E8M0"), 8)
 BITS |= {"I16": 16, "U16": 16, "F16": 16, "BF16": 16, "I32": 32, "U32": 32, "F32": 32, "I64": 64, "U64": 64, "F64": 64}
 
+INDEX = "model.safetensors.index.json"  # of a model in several files
+
 
 @dataclass(frozen=True)
 class Tensor:
@@ -29,6 +31,17 @@ class Tensor:
     def size(self) -> int:
         """How many numbers it has."""
         return prod(self.shape)
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """Return a model folder's safetensors files: with an index those it names, as loaders take them (Mistral's folders
+    hold consolidated.safetensors beside them), else all."""
+    found = sorted(folder.glob("*.safetensors"))
+    try:
+        named = set(json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"].values())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return found  # what an index has to be is checked where a base model is (training.base_model)
+    return [path for path in found if path.name in named or path.name == "model.safetensors"]
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

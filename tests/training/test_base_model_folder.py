@@ -11,7 +11,9 @@ from safetensors.numpy import save
 
 from store.checkpoints import describe_folder
 from store.errors import ConfigError, CorruptArtifact
-from training.base_model.folder import INDEX, check_model, require_space
+from store.machine import num_parameters
+from store.tensors import INDEX
+from training.base_model.folder import check_model, require_space
 
 CONFIG = {"model_type": "llama"}
 FILES = {
@@ -63,13 +65,73 @@ def test_a_missing_file_is_named(folder, name):
         ("config.json", "{}"),
         ("model-00002-of-00002.safetensors", "a shard of something else"),
         (INDEX, TWO_PARTS),
-        ("notes.docx", "what is this"),
     ],
 )
 def test_a_file_that_does_not_belong_is_named(folder, name, content):
     (folder / name).write_text(content)
     with pytest.raises(CorruptArtifact, match=name.replace(".", r"\.")):
         check(folder)
+
+
+def test_what_no_loader_reads_is_left_out(folder):
+    files = describe_folder(folder)
+    for name in ("README.md", ".gitattributes", "USE_POLICY.md", "logo.png", "notes.docx", "model.Q4.gguf"):
+        (folder / name).write_text("x")
+    for name in ("onnx", "original", ".git"):
+        (folder / name).mkdir()
+        (folder / name / "model.bin").write_text("x")
+    check(folder)
+    assert describe_folder(folder) == files
+
+
+def test_with_an_index_only_its_weights_count(folder):
+    """Mistral's folders hold consolidated.safetensors too. Without an index a loader would take both."""
+    weights = (folder / "model.safetensors").read_bytes()
+    (folder / "consolidated.safetensors").write_bytes(weights)
+    with pytest.raises(CorruptArtifact, match=r"move what is too much out .*consolidated\.safetensors"):
+        check(folder)
+    (folder / "model.safetensors").rename(folder / "model-1.safetensors")
+    (folder / INDEX).write_text(json.dumps({"weight_map": {"a": "model-1.safetensors"}}))
+    check(folder)
+    assert "consolidated.safetensors" not in describe_folder(folder)
+    assert num_parameters(folder) == 1
+
+
+def test_all_that_is_wrong_is_said_at_once(folder):
+    (folder / "config.json").write_text(json.dumps(CONFIG | {"quantization_config": {"quant_method": "gptq"}}))
+    (folder / "tokenizer.json").rename(folder / "tokenizer.model")
+    (folder / "chat_template.jinja").unlink()
+    (folder / "model.safetensors").write_bytes(b"cut")
+    with pytest.raises(CorruptArtifact) as refused:
+        check(folder)
+    for found in ("gptq", "no tokenizer.json", "save_pretrained", "chat template", "model.safetensors"):
+        assert found in str(refused.value)
+    for name in ("a.bin", "b.py"):
+        (folder / name).write_text("x")
+    with pytest.raises(CorruptArtifact, match=r"a\.bin can hold code; b\.py can hold code"):
+        check(folder)
+
+
+def test_an_adapter_alone_is_named_with_its_base(tmp_path):
+    (tmp_path / "adapter_config.json").write_text('{"base_model_name_or_path": "some/base"}')
+    (tmp_path / "adapter_model.safetensors").write_bytes(FILES["model.safetensors"])
+    with pytest.raises(CorruptArtifact, match=r"adapter alone .*some/base.*merge_and_unload"):
+        check(tmp_path)
+
+
+def test_a_snapshot_of_the_hubs_cache_is_a_folder(folder, tmp_path_factory):
+    """Its files are links to blobs beside the snapshots; anywhere else such links lead out of the folder."""
+    home = tmp_path_factory.mktemp("models--owner--name")
+    (home / "blobs").mkdir()
+    for snapshot in (home / "snapshots" / "0123", home / "copies" / "0123"):
+        snapshot.mkdir(parents=True)
+        for number, path in enumerate(sorted(folder.iterdir())):
+            shutil.copyfile(path, home / "blobs" / str(number))
+            (snapshot / path.name).symlink_to(f"../../blobs/{number}")
+    check(home / "snapshots" / "0123")
+    assert describe_folder(home / "snapshots" / "0123") == describe_folder(folder)
+    with pytest.raises(CorruptArtifact, match="outside its folder"):
+        check(home / "copies" / "0123")
 
 
 def test_a_link_out_of_the_folder_is_named(folder, tmp_path_factory):

@@ -39,6 +39,7 @@ FILES = {
     "modeling_tiny.py": b"raise SystemExit('remote code ran')",
     "pytorch_model.bin": b"pickle",
     "onnx/model.safetensors": b"the same for another library",
+    "consolidated.safetensors": b"the same for Mistral's own loader",
 }
 
 
@@ -121,6 +122,7 @@ def test_from_the_hub_only_data_comes(hub, stage, tmp_path):
         "modeling_tiny.py",
         "pytorch_model.bin",
         "onnx/model.safetensors",
+        "consolidated.safetensors",
     }
     assert json.loads((folder / "config.json").read_text()) == {"model_type": "llama"}
     assert record.source == {"hub": REPO, "revision": COMMIT}

@@ -17,6 +17,8 @@ from store.errors import CorruptArtifact
 from store.fingerprint import digest_file
 from training.base_model.folder import CODE_KEY, WITH_CODE_KEY, read_json, require_space
 
+CONSOLIDATED = "consolidated*.safetensors*"  # the same weights again, for Mistral's own loader
+
 
 def from_hub(repo: str, revision: str | None, target: Path) -> dict[str, str]:
     """Fill `target` with the model's data files and return its source, with the commit it was.
@@ -27,7 +29,7 @@ def from_hub(repo: str, revision: str | None, target: Path) -> dict[str, str]:
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import EntryNotFoundError, HTTPError
 
-    patterns = {"allow_patterns": list(ALLOWED), "ignore_patterns": "*/*"}
+    patterns = {"allow_patterns": list(ALLOWED), "ignore_patterns": ["*/*", CONSOLIDATED]}
     at = f"hub {repo} at {revision or 'its newest revision'}"
     try:
         if hub_answers():
@@ -50,7 +52,11 @@ def from_hub(repo: str, revision: str | None, target: Path) -> dict[str, str]:
 
 def is_data(name: str) -> bool:
     """Whether a file of a repository, by its path there, belongs into a model folder."""
-    return "/" not in name and any(fnmatch.fnmatch(name, pattern) for pattern in ALLOWED)
+    return (
+        "/" not in name
+        and not fnmatch.fnmatch(name, CONSOLIDATED)
+        and any(fnmatch.fnmatch(name, pattern) for pattern in ALLOWED)
+    )
 
 
 def take(path: Path, target: Path) -> None:

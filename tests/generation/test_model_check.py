@@ -1,0 +1,88 @@
+"""What does not go together is refused before an engine starts, all of it in one message."""
+
+import json
+import shutil
+from types import SimpleNamespace
+
+import pytest
+
+from generation.model_check import chat_findings, engine_findings, sampling_findings
+from generation.tokenization import ChatTokenizer
+from tests.conftest import TEMPLATE
+from tests.generation.test_chats import MARKS, THINKS
+from tests.generation.test_tokenization_folders import make_folder
+
+
+def test_everything_that_is_wrong_is_said_at_once(workspace, tiny_model, tmp_path):
+    """Before a worker starts: no log of one is there."""
+    model = shutil.copytree(tiny_model, tmp_path / "model")
+    template = TEMPLATE.replace(
+        "{% for", "{% if messages | length > 5 %}{{ raise_exception('long') }}{% endif %}{% for", 1
+    )
+    (model / "chat_template.jinja").write_text(template)
+    wrong = (f"model.path={model}", "+sampling.args.n=2", "+sampling.args.stop=[x]", "engine.args.max_model_len=40")
+    workspace.start("wrong", *wrong)
+    done = workspace.stage("generation", "run=wrong", "iteration=0", check=False)
+    assert done.returncode == 2, done.stderr
+    for words in (
+        "sampling.args.n ",
+        "sampling.args.stop ",
+        "prompt.initial: ",
+        "TemplateError: long",
+        "prompt.correction",
+    ):
+        assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list((workspace.run("wrong") / "iter_00" / "_costs").glob("*.log"))
+
+
+def test_a_split_without_room_is_named(workspace):
+    workspace.start("narrow", "engine.args.max_model_len=64")
+    done = workspace.stage("generation", "run=narrow", "iteration=0", check=False)
+    assert done.returncode == 2
+    assert "no question of test has room: the shortest needs" in done.stderr
+
+
+def test_further_stop_tokens_are_a_list_of_ids():
+    def found(**args):
+        return list(sampling_findings(SimpleNamespace(sampling=SimpleNamespace(args=args))))
+
+    assert found() == found(stop_token_ids=[7]) == found(min_p=0.1) == []
+    assert "a list of token ids" in found(stop_token_ids="7")[0]
+
+
+@pytest.mark.parametrize(
+    ("shape", "given", "found"),
+    [
+        ({"max_position_embeddings": 2048}, {"max_model_len": 2048}, None),
+        ({"max_position_embeddings": 2048}, {"max_model_len": 4096}, "max_model_len=2048"),
+        ({"text_config": {"max_position_embeddings": 2048}}, {"max_model_len": 4096}, "max_model_len=2048"),
+        ({"max_position_embeddings": 2048, "rope_scaling": {"rope_type": "yarn"}}, {"max_model_len": 4096}, None),
+        ({"layer_types": ["conv", "full_attention"]}, {"max_model_len": 9}, "enable_prefix_caching=false"),
+        ({"layer_types": ["sliding_attention", "full_attention"]}, {"max_model_len": 9}, None),
+    ],
+)
+def test_what_vllm_would_refuse_is_read_from_the_config(tmp_path, shape, given, found):
+    (tmp_path / "config.json").write_text(json.dumps(shape))
+    throughput = {"enable_prefix_caching": True, "enable_chunked_prefill": False}
+    engine = SimpleNamespace(kind="vllm", args=given, throughput=throughput)
+    findings = list(engine_findings(SimpleNamespace(engine=engine), tmp_path))
+    assert found in findings[0] if found else findings == []
+
+
+@pytest.mark.parametrize(
+    ("args", "max_tokens", "said"),
+    [({}, 32, True), ({}, 1536, False), ({"enable_thinking": False}, 32, False)],
+)
+def test_thoughts_must_fit_the_budget(tmp_path, args, max_tokens, said):
+    from conf.schema import Message, Prompt
+
+    chat = [Message(role="user", content="{question}")]
+    prompt = Prompt(name="p", initial=chat, correction=chat, training=chat, answer_marker=None)
+    config = SimpleNamespace(
+        prompt=prompt,
+        compat=SimpleNamespace(separate_training_prompt=False),
+        sampling=SimpleNamespace(max_tokens=max_tokens),
+    )
+    tokenizer = ChatTokenizer(make_folder(tmp_path, template=THINKS, more_tokens=MARKS), args)
+    assert any("thinks before it answers" in finding for finding in chat_findings(config, tokenizer)) == said
