@@ -46,3 +46,27 @@ def test_nothing_outlives_a_stopped_make_and_it_goes_on(project, ending):
     print(f"{time.monotonic() - started:.1f} s after it:\n{process_table(project)}")
     assert "stopped; run the same command again to go on" in log.read_text()
     assert start_make(project, log, *command).wait(120) == 0, log.read_text()
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("victim", ["make", "accelerate.commands.launch"])
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGKILL])
+def test_no_process_of_training_outlives_what_launched_it(project, victim, signum):
+    """Two processes that train for hours, under accelerate launch under make."""
+    run, log = f"trained-{signum.name}-{victim}", project.folder / "make.log"
+    settings = ["strategy.filter=none", "training.num_epochs=10000", "training.stop_check.num_prompts=0",
+                "training.throughput.save_strategy=steps", "+training.throughput.save_steps=5"]  # fmt: skip
+    project.start(run, *SLOW, *settings, "engine.args.step_seconds=0")
+    for stage in ("generation", "filtering"):
+        project.stage(stage, f"run={run}", "iteration=0")
+    command = ["make", "train-1", f"RUN={run}", "ACCELERATOR=cpu", "ACCELERATE=ddp", "PROCESSES=2"]
+    process = start_make(project, log, *command, settings=[*settings, "engine.args.step_seconds=0"])
+    until(lambda: process.poll() is not None or any((project.run(run) / "iter_01").rglob("checkpoint-*")), 180)
+    print(f"before:\n{process_table(project)}")
+    assert len(processes(project, "training\0run=")) >= 2, log.read_text()
+    os.kill(process.pid if victim == "make" else processes(project, victim)[0], signum)
+    assert process.wait(10) != 0, log.read_text()
+    try:
+        until(lambda: not processes(project), 10)
+    finally:
+        print(f"after {signum.name} of {victim}:\n{process_table(project)}")

@@ -24,6 +24,7 @@ from store.chat import stop_token_ids
 from store.checkpoints import RECORD, publish_folder, verify_folder
 from store.errors import stage_main
 from store.fingerprint import sample_seed
+from store.processes import die_with_parent
 from store.publish import make_folder, publish
 from store.run import Iteration, Run, iteration_number, locked, stage_arguments
 from store.schemas import SFT
@@ -40,6 +41,8 @@ LEADER = int(os.environ.get("RANK", "0")) == 0  # the one of them that locks, pu
 
 
 def main(argv: list[str]) -> None:
+    if "LOCAL_RANK" in os.environ:
+        die_with_parent()  # accelerate launch, or torchrun
     arguments = stage_arguments(argv, "training", "run", "iteration")
     run, number = Run(arguments["run"]), iteration_number(arguments["iteration"])
     config = load(run)
