@@ -123,7 +123,7 @@ def publish_folder(work: Path, target: Path, settings: dict[str, Any], parents: 
 
 
 def file_mode(folder: Path) -> int:
-    """Return the permissions of a file that this process makes in `folder`: those of the umask."""
+    """Return the permissions that this process gives a new file in `folder`: those of the umask."""
     with tempfile.TemporaryDirectory(dir=folder, prefix=".") as name:
         probe = Path(name) / "probe"
         probe.touch()

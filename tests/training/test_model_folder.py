@@ -142,4 +142,3 @@ def test_at_most_as_many_prompts_as_there_are_rows(make_rows):
     rows = make_rows(3)
     expected = [row["input_ids"][: row["completion_mask"].index(1)] for row in rows.to_pylist()]
     assert training_prompts(rows, 8) == expected
-
