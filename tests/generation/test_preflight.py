@@ -10,8 +10,8 @@ import pytest
 
 from conf.__main__ import composed
 from conf.schema import validate
+from generation.capacity import cache_of_a_token, require_memory, step_bytes, weight_bytes
 from generation.engines.length import fitted, num_positions
-from generation.preflight import cache_of_a_token, require_memory, step_bytes, weight_bytes
 from store.checkpoints import Checkpoint
 from store.errors import NotEnoughMemory
 from store.gpus import Gpu
