@@ -259,11 +259,21 @@ def validate(values: dict[str, Any]) -> Config:
         raise ConfigError("the configuration is wrong:\n  " + "\n  ".join(map(_describe, error.errors()))) from None
     if config.eval.greedy and config.eval.num_samples > 1:
         raise ConfigError(f"eval.greedy gives one answer, eval.num_samples={config.eval.num_samples}: set it to 1")
+    check_pinned(config.model)
     data = config.data.model_dump()
     check_splits(data["splits"], data["files"])
     for name, origins in data["files"].items():
         check_origins(name, origins, config.data.allow_unpinned, by_hub=data["hub"] is not None)
     return config
+
+
+def check_pinned(model: Model) -> None:
+    """Raise ConfigError for a hub model without its revision: another day it may be another model."""
+    if model.path is None and model.hub is not None and model.hub.revision is None:
+        raise ConfigError(
+            f"model={model.name} names no revision of {model.hub.repo}: give the commit that its page on the hub shows "
+            "under Files, model.hub.revision=<commit>, or a downloaded folder, model.path=<folder>"
+        )
 
 
 def _describe(error: Any) -> str:

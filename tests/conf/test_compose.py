@@ -16,6 +16,7 @@ SPLIT_PATHS = [f"data.files.{split}.path=x.jsonl" for split in ("train", "valida
 NEEDED = {"data/local": PATHS, "data/local_splits": SPLIT_PATHS, "frontier/sometimes": ["data.frontier.run=pool"],
           "data/hub": ["data.hub.repo=someone/questions"]}  # fmt: skip
 NOT_PINNED = {"data/hub", "data/nq_paper", "data/hotpot_qa", "data/web_questions"}
+MODELS_NOT_PINNED = ("gemma-3-1b", "llama-3.2-1b", "phi-4-mini", "qwen3-1.7b", "smollm3")
 PRESETS = sorted(
     f"{preset.parent.name}/{preset.stem}" for preset in FOLDER.glob("*/*.yaml") if preset.parent.name != "sweep"
 )
@@ -26,8 +27,17 @@ def test_every_preset_composes_and_fits_the_schema(preset):
     overrides = [preset.replace("/", "="), *NEEDED.get(preset, [])]
     if preset in NOT_PINNED:
         overrides.append("data.allow_unpinned=true")
+    if preset.removeprefix("model/") in MODELS_NOT_PINNED:
+        overrides.append(f"model.hub.revision={'0' * 40}")
     config = validate(composed(Run("demo"), overrides))
     assert config.run == "demo"
+
+
+@pytest.mark.parametrize("model", MODELS_NOT_PINNED)
+def test_a_model_without_its_revision_is_refused(model):
+    with pytest.raises(ConfigError, match=rf"model={model} names no revision of .*model\.hub\.revision=<commit>"):
+        validate(composed(Run("demo"), [f"model={model}"]))
+    assert validate(composed(Run("demo"), [f"model={model}", "model.path=somewhere/else"])).model.name == model
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
