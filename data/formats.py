@@ -56,12 +56,13 @@ def read_rows(content: bytes, named: str | None, columns: Collection[str] | None
 def kind_of(text: bytes, named: str | None, columns: Collection[str] = ()) -> str:
     """Return what a file's unpacked content is: Parquet, JSON (an array, or objects over several lines), JSONL, CSV,
     TSV, or DPR (question and Python list in a TSV without a header)."""
-    if text.startswith(b"PAR1") or named == "parquet":
+    first = text.lstrip()[:1]
+    if text.startswith(b"PAR1") or (named == "parquet" and first not in (b"{", b"[")):
         return "Parquet"
     if ARRAY.match(text) or DOCUMENT.match(text):
         return "JSON"
     line = text.lstrip().partition(b"\n")[0]
-    if text.lstrip()[:1] == b"{" and (named not in ("csv", "tsv") or line.rstrip().endswith(b"}")):
+    if first == b"{" and (named not in ("csv", "tsv") or line.rstrip().endswith(b"}")):
         return "JSONL"
     if DPR.match(text):
         return "DPR"
