@@ -3,6 +3,7 @@
 Only the columns that are counted are decoded, and only sums are kept.
 """
 
+import json
 from collections.abc import Iterator
 
 import numpy as np
@@ -15,7 +16,7 @@ from analysis.stats.start_estimate import Pool
 from store.errors import BadInput
 from store.run import Iteration
 from store.schemas import TRANSITIONS
-from store.shards import corrupt, read_bytes, required_manifest, verify_shard
+from store.shards import QUARANTINED, corrupt, read_bytes, required_manifest, verify_shard
 
 BATCH_ROWS = 2**15
 TOKENS = ("initial_num_tokens", "correction_num_tokens")
@@ -71,7 +72,7 @@ def _batches(iteration: Iteration, split: str, columns: list[str], rewards: bool
     manifest = required_manifest(folder, f"python -m filtering run={run} iteration={iteration.number}")
     shards = {name: shard for name, shard in sorted(manifest.shards.items()) if name.startswith(f"{split}-")}
     if not sum(shard["rows"] for shard in shards.values()):
-        raise BadInput(f"{folder} has no pairs of the split {split}: start a run whose data settings give it questions")
+        raise BadInput(f"{folder} has no pairs of the split {split}: {_why_none(iteration, split)}")
     for name, shard in shards.items():
         path = folder / name
         content = read_bytes(path)
@@ -83,6 +84,22 @@ def _batches(iteration: Iteration, split: str, columns: list[str], rewards: bool
             if missing := set(columns).difference(schema.names):
                 raise corrupt(path, f"it has no column {', '.join(sorted(missing))}")
             yield from file.iter_batches(BATCH_ROWS, columns=columns + summed)
+
+
+def _why_none(iteration: Iteration, split: str) -> str:
+    """Say what became of a split's questions, and what to do."""
+    for folder in (iteration.initial_answers, iteration.corrections):
+        path = folder / QUARANTINED
+        entries = [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.is_file() else []
+        if of_split := [entry for entry in entries if entry["file"].startswith(f"{split}-")]:
+            first = of_split[0]
+            codes = ", ".join(sorted({entry["code"] for entry in of_split}))
+            return (
+                f"all its questions were quarantined in generation ({codes}), the first, {first['question_id']}: "
+                f"{first['detail']}; {path} names each. Start a run with shorter questions, or with room for them: a "
+                "larger engine.args.max_model_len, a smaller sampling.max_tokens or a shorter prompt"
+            )
+    return "start a run whose data settings give it questions"
 
 
 def _sums(batch: pa.RecordBatch, question: np.ndarray, num_questions: int) -> dict[str, np.ndarray]:

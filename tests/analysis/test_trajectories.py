@@ -16,6 +16,7 @@ from store.errors import BadInput, CorruptArtifact
 from store.run import Iteration, Run
 from store.schemas import TRANSITIONS, trajectories
 from store.shards import Manifest, describe_shard, encode_shard, shard_name, verify_shard
+from tests.conftest import Workspace, make_workspace
 
 REWARDS = ["in_accuracy", "token_f1"]
 FLAGS = ["gold_in_question", "initial_no_final_answer", "correction_no_final_answer"]
@@ -191,3 +192,17 @@ def test_a_million_trajectories_stream_in_seconds_and_under_a_gigabyte(tmp_path)
     assert measured["pairs"] == 1_000_000
     assert measured["gib"] < 1
     assert measured["read"] < 30  # 4 s on an idle core
+
+
+def test_a_split_whose_prompts_are_all_too_long_is_called_that(tmp_path, tiny_model):
+    workspace = make_workspace(tmp_path, tiny_model)
+    lines = [json.dumps({"question": f"{i} " + "long " * 3000, "answers": ["red"]}) for i in range(4)]
+    (tmp_path / "long.jsonl").write_text("\n".join(lines))
+    files = [f"data.files.{split}.path={tmp_path}/questions.jsonl" for split in ("train", "validation")]
+    shared = [setting for setting in workspace.settings if not setting.startswith("data")]
+    parts = ["data=local_splits", *files, f"data.files.test.path={tmp_path}/long.jsonl", "data.train=5"]
+    parts += ["data.splits.train.interval=[0,0.5]", "data.splits.validation.interval=[0.5,1]"]
+    Workspace(tmp_path, [*shared, *parts]).iterate("long", 0)
+    reason = r"all its questions were quarantined .*PROMPT_TOO_LONG.*tokens(.|\n)*max_model_len"
+    with pytest.raises(BadInput, match=reason):
+        question_counts(Run("long", tmp_path / "runs").iteration(0), "test")

@@ -131,7 +131,7 @@ def test_another_data_preset_leaves_the_refused_ones_settings_behind(workspace):
     workspace.stage("conf", "run=demo", *workspace.settings)
     workspace.stage("conf", "run=demo", "data=hub", "data.hub.repo=a/b", f"data.hub.revision={'0' * 40}")
     data = yaml.safe_load((workspace.run("demo") / "config.yaml").read_text())["data"]
-    assert data["files"]["questions"] == {"path": None, "wheel": None, "hub": data["hub"]}
+    assert data["files"]["questions"] == {"path": None, "wheel": None, "hub": data["hub"], "generator": None}
     assert data["train"] == 200, "the preset's own for this device"
 
 
