@@ -53,7 +53,7 @@ def choose_columns(source: SourceFile, asked: Mapping[str, list[str]]) -> str:
     return (
         f"Questions were looked for in {asked['question']}, answers in {asked['answers']}; its columns are:{listed}\n"
         f"Choose others, joined with + where answers are in several, and run this again with "
-        f"ARGS=\"... {' '.join(words)}\"{more}"
+        f'ARGS="... {" ".join(words)}"{more}'
     )
 
 

@@ -25,6 +25,7 @@ FULL = "full_attention"  # of config.json's layer_types
 LEFT_TO_VLLM = {"quantization", "cpu_offload_gb", "kv_cache_dtype", "kv_cache_memory_bytes", "pipeline_parallel_size"}
 UTILIZATION = 0.92  # of a GPU's memory, where engine.throughput says nothing: vLLM's own
 BATCHED_TOKENS = 2048  # the least that vLLM takes a step for, where engine.throughput says nothing
+FEWEST_SEQUENCES = 256  # of a step, where max_num_seqs is null: the smaller cards' of the LLM class
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,8 @@ def step_bytes(shape: dict[str, Any], given: dict[str, Any], number: int, ways: 
     vocabulary for every sequence, as they are and as float32, or the widest layer for every token. 0 where it does not
     say so much."""
     try:
-        scores = given["max_num_seqs"] * int(shape["vocab_size"]) * (number + 4)
+        sequences = given.get("max_num_seqs") or FEWEST_SEQUENCES
+        scores = sequences * int(shape["vocab_size"]) * (number + 4)
         tokens = given.get("max_num_batched_tokens") or BATCHED_TOKENS
         return max(scores, tokens * 3 * int(shape["intermediate_size"]) * number // ways)
     except (KeyError, TypeError, ValueError):

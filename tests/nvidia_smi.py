@@ -25,7 +25,7 @@ def install(folder: Path, gpus: tuple, listing: str = "", knows_mig: bool = True
     listing = listing or "".join(f"GPU {gpu[0]}: {gpu[2]} (UUID: {gpu[1]})\n" for gpu in gpus)
     newer = "".join(", ".join(map(str, gpu)) + "\n" for gpu in gpus)
     older = "".join(", ".join(map(str, gpu[:6])) + "\n" for gpu in gpus)
-    refuse = "" if knows_mig else 'echo \'Field "mig.mode.current" is not a valid field to query.\'; exit 2\n'
+    refuse = "" if knows_mig else "echo 'Field \"mig.mode.current\" is not a valid field to query.'; exit 2\n"
     folder.mkdir(exist_ok=True)
     program = folder / "nvidia-smi"
     program.write_text(

@@ -101,7 +101,12 @@ def test_a_file_cut_off_in_its_last_line_says_so():
 
 @pytest.mark.parametrize(
     "content",
-    [gzip.compress(GOOD)[:-6], b"\xff\xfe\x00", b"PK\x03\x04abc\n" * 9, b"version https://git-lfs.github.com/spec/v1\n"],
+    [
+        gzip.compress(GOOD)[:-6],
+        b"\xff\xfe\x00",
+        b"PK\x03\x04abc\n" * 9,
+        b"version https://git-lfs.github.com/spec/v1\n",
+    ],
     ids=["gzip", "utf-16", "zip", "pointer"],
 )
 @pytest.mark.parametrize("file_format", ["jsonl", "tsv"])

@@ -22,6 +22,7 @@ from tests import nvidia_smi
 SMOLLM2 = {"num_hidden_layers": 30, "num_attention_heads": 9, "num_key_value_heads": 3, "hidden_size": 576}
 VLLM = ("engine=vllm_cpu",)
 
+
 def large_model(model: Path, folder: Path, gib: int) -> Path:
     """A copy of a model folder whose weights are `gib` GiB of zeros in bfloat16, which take no room on disk."""
     shutil.copytree(model, folder)

@@ -58,8 +58,11 @@ class Clone:
     def pretend(self, code: str) -> None:
         """Run `code` before what looks at the machine."""
         run = f"{code}; import runpy, sys; sys.argv = sys.argv[1:]; runpy.run_module(sys.argv[0], run_name='__main__')"
-        self.program("python3.11", f'''case "$*" in "-m store."*) shift; exec {PYTHON} -c "{run}" "$@";; esac
-exec {PYTHON} "$@"''')
+        self.program(
+            "python3.11",
+            f'''case "$*" in "-m store."*) shift; exec {PYTHON} -c "{run}" "$@";; esac
+exec {PYTHON} "$@"''',
+        )
 
     def lock(self, *packages: str) -> None:
         for accelerator in ("cpu", "cuda"):
