@@ -124,20 +124,27 @@ def _no_constant(name: str) -> NoReturn:
 _STRICT_JSON = json.JSONDecoder(object_pairs_hook=_unique_keys, parse_constant=_no_constant)
 
 
+def end_of_blanks(text: str, start: int) -> int:
+    """Return where the blanks that begin at `start` end."""
+    found = BLANKS.match(text, start)
+    return found.end() if found else start
+
+
 def _json_rows(content: bytes) -> Iterator[Row]:
     """Yield the elements of an array, those under one of ROWS_KEYS of an object, or objects that follow each other."""
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:
         raise BadFile("BAD_ENCODING", f"is not UTF-8: {error.reason} at byte {error.start}") from None
-    values, at = [], BLANKS.match(text).end()
+    values: list[Any] = []
+    at = end_of_blanks(text, 0)
     while at < len(text):
         try:
             value, at = _STRICT_JSON.raw_decode(text, at)
         except (ValueError, RecursionError) as error:
             raise BadFile("BAD_JSON", f"is JSON up to value {len(values) + 1}, then not: {error}") from None
         values.append(value)
-        at = BLANKS.match(text, at).end()
+        at = end_of_blanks(text, at)
     if len(values) == 1 and isinstance(values[0], dict):
         values = [next((values[0][key] for key in ROWS_KEYS if isinstance(values[0].get(key), list)), values[0])]
     if len(values) == 1 and isinstance(values[0], list):

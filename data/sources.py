@@ -60,8 +60,8 @@ def fetch(name: str, origins: Mapping[str, Any], allow_unpinned: bool) -> Source
         except Unavailable as error:
             failures.append(str(error))
     raise ConfigError(
-        f"data.files.{name} cannot be had: {'; '.join(failures) or 'no origin is given'}. Mend that and run this "
-        f"again, or begin a run with a file of your own: data.files.{name}.path=FILE"
+        f"data.files.{name} is unavailable: {'; '.join(failures) or 'no origin is given'}. Fix that and run this "
+        f"again, or start a run with a file of your own: data.files.{name}.path=FILE"
     )
 
 
@@ -88,7 +88,7 @@ def from_path(name: str, path: Path) -> SourceFile:
 def from_hub(name: str, hub: Mapping[str, str | None], allow_unpinned: bool) -> SourceFile:
     """A file of a hub data set {"repo", "path", "revision"}, from the hub's own cache where it is there already.
     Without a path it is the data set's only file of questions."""
-    from huggingface_hub import HfApi, hf_hub_download
+    from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, HTTPError
 
     repo, path, revision = hub["repo"], hub["path"], hub["revision"]
@@ -98,9 +98,7 @@ def from_hub(name: str, hub: Mapping[str, str | None], allow_unpinned: bool) -> 
             "data.allow_unpinned=true to take and record today's)"
         )
     try:
-        if revision is None:
-            _require_hub()
-            revision = HfApi().dataset_info(repo).sha
+        revision = revision or _newest_commit(repo)
         path = path or _only_file(name, repo, revision)
         download = functools.partial(hf_hub_download, repo, path, repo_type="dataset")
         try:
@@ -115,6 +113,14 @@ def from_hub(name: str, hub: Mapping[str, str | None], allow_unpinned: bool) -> 
     content = Path(local).read_bytes()
     origin = {"hub": repo, "path": path, "revision": revision, "sha256": digest_bytes(content)}
     return SourceFile(name, content, format_of(path), origin)
+
+
+def _newest_commit(repo: str) -> str:
+    """Return the commit that a data set is at now."""
+    from huggingface_hub import HfApi
+
+    _require_hub()
+    return str(HfApi().dataset_info(repo).sha)
 
 
 def _only_file(name: str, repo: str, revision: str) -> str:

@@ -7,6 +7,7 @@
 import atexit
 import contextlib
 import errno
+import io
 import os
 import shutil
 import signal
@@ -90,7 +91,8 @@ def stage_main(main: Callable[[list[str]], None]) -> NoReturn:
     for signum in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signum, _interrupt)
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a character ends no stage
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a character ends no stage
     try:
         main(sys.argv[1:])
     except PipelineError as error:

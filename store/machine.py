@@ -8,7 +8,7 @@ import os
 import shutil
 import sysconfig
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from store.tensors import Tensor, read_tensors, weight_files
@@ -53,7 +53,7 @@ def cgroup_headroom(root: Path) -> Iterator[int]:
             yield int(most) - int((group / usage).read_text()) + cached
 
 
-def control_groups(root: Path, files: dict[str, tuple[str, ...]]) -> Iterator[tuple[Path, tuple[str, ...]]]:
+def control_groups(root: Path, files: Mapping[str, tuple[str, ...]]) -> Iterator[tuple[Path, tuple[str, ...]]]:
     """Yield the folder of each control group of this process, and of each around it, that has the limit, with what
     `files` says of its version."""
     for line in (root / "proc" / "self" / "cgroup").read_text(encoding="utf-8").splitlines():

@@ -77,7 +77,7 @@ def obtain(model: Model, recorded: Checkpoint | None) -> tuple[Path, Checkpoint]
     """The folder of the model and its record, with `source`; fetched only when no source of it is in the cache.
 
     recorded: what the run began with, to be had from the same source again; None for a new run. ConfigError when the
-    model cannot be had, with what each source said. CorruptArtifact for a folder that is not whole.
+    model is unavailable, with what each source said. CorruptArtifact for a folder that is not whole.
     """
     if model.path is not None and Path(model.path).is_dir():
         return given_folder(Path(model.path))
@@ -96,8 +96,8 @@ def obtain(model: Model, recorded: Checkpoint | None) -> tuple[Path, Checkpoint]
         except Unavailable as error:
             failures.append(str(error))
     raise ConfigError(
-        f"model {model.path or model.name} cannot be had: {'; '.join(failures) or 'it names no source'}. Mend that and "
-        "run this again, or begin a run with a model folder of your own: model.path=<folder>"
+        f"model {model.path or model.name} is unavailable: {'; '.join(failures) or 'it names no source'}. Fix that and "
+        "run this again, or start a run with a model folder of your own: model.path=<folder>"
     )
 
 

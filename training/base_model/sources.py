@@ -24,7 +24,7 @@ def from_hub(repo: str, revision: str | None, target: Path) -> dict[str, str]:
     """Fill `target` with the model's data files and return its source, with the commit it was.
 
     Downloads go to the hub's own cache, and what is there already serves a machine without network. Python files are
-    not fetched, and the keys that ask for them are taken out. Unavailable when it cannot be had.
+    not fetched, and the keys that ask for them are taken out. Unavailable when no source gives it.
     """
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import EntryNotFoundError, HTTPError
