@@ -91,7 +91,7 @@ def from_hub(name: str, hub: Mapping[str, str | None], allow_unpinned: bool) -> 
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, HTTPError
 
-    repo, path, revision = hub["repo"], hub["path"], hub["revision"]
+    repo, path, revision = str(hub["repo"]), hub["path"], hub["revision"]
     if revision is None and not allow_unpinned:
         raise Unavailable(
             f"hub {repo} {path or ''} has no pinned revision (data.files.{name}.hub.revision=<commit>, or "
