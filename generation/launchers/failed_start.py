@@ -7,6 +7,7 @@ looked for in the log, which has both.
 import re
 import signal
 from pathlib import Path
+from textwrap import shorten
 
 PREFIX = re.compile(r"^\(\w+ pid=\d+\) (?:[A-Z]+ \S+ \S+ \[\S+\] )?")  # vLLM's, of its processes
 HANG = re.compile(r"^Timeout \(\d+:\d+:\d+", re.MULTILINE)  # the watchdog's
@@ -62,5 +63,5 @@ def last_words(said: str) -> str:
     for pattern in TELLING:
         found = [match["cause"] for line in lines if (match := pattern.match(line))]
         if found := [cause for cause in found if not any(words in cause for words in GENERIC)]:
-            return found[0 if pattern is TELLING[0] else -1][:500]
+            return shorten(found[0 if pattern is TELLING[0] else -1], 300, placeholder=" ...")
     return next((line for line in reversed(lines) if line), "it said nothing")
