@@ -177,6 +177,7 @@ MODEL = dict(
 FACTOR = 1.5  # between estimate and measured peak, either way
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     "changed",
     [{}, {"bf16": False}, {"checkpointing": True}, {"lora": True}],
