@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from conf.schema import Config
+from generation.engines.length import fitted
 from generation.prompts import correction_messages, initial_messages
 from generation.tokenization import ChatTokenizer
 from store.errors import BadInput, ConfigError
@@ -36,7 +37,7 @@ def require_usable(run: Run, config: Config, folder: Path) -> None:
     try:
         tokenizer = ChatTokenizer(folder, config.model.template_args, config.sampling.args)
         findings += chat_findings(config, tokenizer)
-        findings += room_findings(run, config, tokenizer)
+        findings += room_findings(run, config, tokenizer, fitted(config.engine.args, folder)["max_model_len"])
     except ConfigError as error:
         findings.append(str(error))
     if findings:
@@ -59,14 +60,6 @@ def engine_findings(config: Config, folder: Path) -> Iterator[str]:
     shape: dict[str, Any] = read_object(folder / "config.json")
     shape |= shape.get("text_config") or {}
     given = config.engine.args | config.engine.throughput
-    rope = shape.get("rope_scaling") or shape.get("rope_parameters") or {}
-    scaled = rope.get("rope_type", rope.get("type", "default")) != "default"
-    positions = shape.get("max_position_embeddings")
-    if isinstance(positions, int) and not scaled and given["max_model_len"] > positions:
-        yield (
-            f"engine.args.max_model_len={given['max_model_len']} and {folder} has {positions} positions: "
-            f"engine.args.max_model_len={positions} or less"
-        )
     hybrid = sorted(set(shape.get("layer_types") or ()) - set(ATTENTION))
     if hybrid and given.get("enable_prefix_caching") and given.get("enable_chunked_prefill") is False:
         yield (
@@ -96,9 +89,9 @@ def chat_findings(config: Config, tokenizer: ChatTokenizer) -> Iterator[str]:
         )
 
 
-def room_findings(run: Run, config: Config, tokenizer: ChatTokenizer) -> Iterator[str]:
+def room_findings(run: Run, config: Config, tokenizer: ChatTokenizer, length: int) -> Iterator[str]:
     """The splits in which not even the shortest question leaves room for an answer; single ones are quarantined."""
-    room = config.engine.args["max_model_len"] - config.sampling.max_tokens
+    room = length - config.sampling.max_tokens
     manifest = required_manifest(run.questions, f"python -m data run={run.name}")
     for split in SPLITS:
         tables = (table for _, table in iter_shards(run.questions, manifest, split, QUESTIONS))
@@ -113,6 +106,6 @@ def room_findings(run: Run, config: Config, tokenizer: ChatTokenizer) -> Iterato
         if needed > room:
             yield (
                 f"no question of {split} has room: the shortest needs {needed} tokens, engine.args.max_model_len="
-                f"{config.engine.args['max_model_len']} - sampling.max_tokens={config.sampling.max_tokens} leaves "
+                f"{length} - sampling.max_tokens={config.sampling.max_tokens} leaves "
                 f"{room}: raise max_model_len, lower max_tokens, or choose a shorter prompt (prompt=)"
             )

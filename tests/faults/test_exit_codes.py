@@ -63,6 +63,7 @@ def test_2_a_setting_that_is_none_is_answered_with_the_nearest(refused, workspac
 
 def test_3_another_setting_is_refused_with_both_values(refused, workspace):
     workspace.stage("conf", "run=demo", *workspace.settings)
+    workspace.stage("data", "run=demo")
     command = ("conf", "run=demo", "sampling.temperature=0.123")
     refused(3, "config.yaml", "sampling.temperature: ", " -> 0.123", "RUN=<new name>", command=command)
 
@@ -70,7 +71,7 @@ def test_3_another_setting_is_refused_with_both_values(refused, workspace):
 def test_4_too_many_bad_rows_are_counted_and_listed(refused, workspace):
     write_questions(workspace, ROWS, "{", "{")
     workspace.stage("conf", "run=demo", *workspace.settings)
-    words = ("questions.jsonl", "2 of 62 rows", "2 BAD_JSON", "1.00%", "_quarantined.jsonl names each", "Mend the file")
+    words = ("questions.jsonl", "2 of 62 rows", "2 BAD_JSON", "1.00%", "_quarantined.jsonl names each", "Fix the file")
     refused(4, *words, command=("data", "run=demo"))
 
 
