@@ -55,8 +55,6 @@ def test_further_stop_tokens_are_a_list_of_ids():
     ("shape", "given", "found"),
     [
         ({"max_position_embeddings": 2048}, {"max_model_len": 2048}, None),
-        ({"max_position_embeddings": 2048}, {"max_model_len": 4096}, "max_model_len=2048"),
-        ({"text_config": {"max_position_embeddings": 2048}}, {"max_model_len": 4096}, "max_model_len=2048"),
         ({"max_position_embeddings": 2048, "rope_scaling": {"rope_type": "yarn"}}, {"max_model_len": 4096}, None),
         ({"layer_types": ["conv", "full_attention"]}, {"max_model_len": 9}, "enable_prefix_caching=false"),
         ({"layer_types": ["sliding_attention", "full_attention"]}, {"max_model_len": 9}, None),
