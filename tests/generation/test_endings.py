@@ -17,7 +17,7 @@ pytestmark = [
 
 # A tiny random model on vLLM; four requests at a time, so that there is time to stop it.
 VLLM = ["engine=vllm_cpu", "+engine.throughput.enforce_eager=true", "engine.throughput.kv_cache_gib=1",
-        "engine.args.max_model_len=512", "engine.throughput.max_num_seqs=4", "sampling.max_tokens=128"]  # fmt: skip
+        "engine.args.max_model_len=1024", "engine.throughput.max_num_seqs=4", "sampling.max_tokens=128"]  # fmt: skip
 MODES = {"in-process": "0", "multi-process": "1"}
 CORE = "VLLM::EngineCore"
 STOPPED = {  # the signals a stage gets, and its exit code
