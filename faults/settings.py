@@ -28,6 +28,7 @@ ORIGINS = (
     {"repo": "a/b", "revision": None},
     {"repo": "a/b", "revision": None, "path": "c.jsonl"},
     {"member": "c.jsonl", "format": "jsonl", "sha256": "0"},
+    {"kinds": ["compare"], "difficulty": 1, "questions": 10, "seed": 0},
 )
 WORDS = ("cuda", "vllm", "transformers", "evolving", "fixed", "improving", "strategy", "lora", "keep_model", "stop",
          "user", "assistant", "in_accuracy", "gold_answers", "0" * 40)  # fmt: skip
