@@ -13,9 +13,9 @@ from itertools import islice
 import numpy as np
 
 from data.overlap import FLAGS as SHARED_WITH_TRAIN
-from filtering.normalize import NORMALIZED
+from filtering.rewards.normalize import NORMALIZED
 from filtering.rewards import in_accuracy
-from filtering.texts import Golds, Texts
+from filtering.rewards.texts import Golds, Texts
 
 TEXT_FLAGS = ("negation", "enumeration", "no_final_answer")
 NEGATION, ENUMERATION, NO_FINAL_ANSWER = (1 << bit for bit in range(len(TEXT_FLAGS)))

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from filtering import flags
-from filtering.texts import Golds
+from filtering.rewards.texts import Golds
 
 COLUMNS = ("question_id", "question", "answers")
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 from filtering.join import Joined
 from filtering.questions import Asked, Questions
 from filtering.rewards import REWARDS
-from filtering.texts import Golds, Texts
+from filtering.rewards.texts import Golds, Texts
 
 Scores = dict[str, np.ndarray]  # {reward: float32, one entry per text}
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from data.__main__ import as_table
 from data.rows import Reading, has_scorable_token, read_questions, text_key
 from data.tables import MAX_BYTES
-from filtering.normalize import NORMALIZED
+from filtering.rewards.normalize import NORMALIZED
 from store.schemas import QUESTIONS
 from store.shards import decode_shard, encode_shard
 

@@ -13,7 +13,7 @@ from data.overlap import find_overlap
 from data.rows import Reading, has_scorable_token, read_questions
 from data.sources import fetch
 from data.splits import without_duplicates
-from filtering.normalize import NORMALIZED
+from filtering.rewards.normalize import NORMALIZED
 from store.errors import ConfigError, CorruptArtifact
 
 PRESETS = Path(__file__).parents[2] / "conf" / "data"

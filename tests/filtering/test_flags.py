@@ -3,7 +3,7 @@
 import pytest
 
 from filtering import flags
-from filtering.texts import Golds, Texts
+from filtering.rewards.texts import Golds, Texts
 
 TEXTS = [
     ("Paris", []),

@@ -1,5 +1,6 @@
 """What Make refuses before any stage starts."""
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -9,7 +10,9 @@ ROOT = Path(__file__).parents[2]
 
 
 def dry_run(*arguments: str) -> subprocess.CompletedProcess:
-    return subprocess.run(["make", "-n", "iterate", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+    """Run make as from a terminal: inside `make test` it would be a submake, which prints the folders it enters."""
+    environment = {key: value for key, value in os.environ.items() if key not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
+    return subprocess.run(["make", "-n", "iterate", *arguments], cwd=ROOT, env=environment, capture_output=True, text=True)
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from filtering import rewards
-from filtering.final_answer import final_answer
-from filtering.normalize import SQUAD_TOKENS
+from filtering.rewards.final_answer import final_answer
+from filtering.rewards.normalize import SQUAD_TOKENS
 from filtering.rewards import REWARDS
 from store.errors import BadInput, ConfigError
 

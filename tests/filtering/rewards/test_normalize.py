@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data.rows import has_scorable_token
-from filtering.normalize import BLOCK, NORMALIZED, SEPARATOR, SQUAD_TOKENS
+from filtering.rewards.normalize import BLOCK, NORMALIZED, SEPARATOR, SQUAD_TOKENS
 from filtering.rewards import in_accuracy
 
 ODD_WORDS = (  # separated by single spaces

@@ -13,8 +13,8 @@ from operator import contains
 
 import numpy as np
 
-from filtering.final_answer import final_answer
-from filtering.texts import Golds, Texts
+from filtering.rewards.final_answer import final_answer
+from filtering.rewards.texts import Golds, Texts
 from store.errors import BadInput, ConfigError
 
 Lists = Sequence[Sequence[str]]

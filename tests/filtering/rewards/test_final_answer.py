@@ -2,7 +2,7 @@
 
 import pytest
 
-from filtering.final_answer import after_marker, final_answer
+from filtering.rewards.final_answer import after_marker, final_answer
 
 MARKED = {
     "Final Answer: Paris": "Paris",

@@ -5,8 +5,8 @@ from functools import cached_property
 from itertools import islice
 from typing import Self
 
-from filtering.final_answer import marked_answers
-from filtering.normalize import NORMALIZED, SQUAD_TOKENS
+from filtering.rewards.final_answer import marked_answers
+from filtering.rewards.normalize import NORMALIZED, SQUAD_TOKENS
 
 
 class Texts(list[str]):
