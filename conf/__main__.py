@@ -3,9 +3,9 @@
     python -m conf run=demo strategy=FIE sampling.num_initial=5     writes runs/demo/config.yaml, or compares with it
     python -m conf run=other like=demo seed=1                       the settings of demo, but for the seed
 
-The overrides given first are kept with the run, so later commands need only its name. A setting that differs from
-the run's is refused with the difference once anything has been made with it; those in `_execution.yaml` (workers, batch
-sizes) may change.
+The overrides given first are kept with the run, so later commands need only its name. Once the run has samples, a
+setting that differs from its own is refused with the difference; those in `_execution.yaml` (workers, batch sizes) may
+change.
 """
 
 import re
@@ -26,8 +26,7 @@ from store.errors import ConfigError, stage_main
 from store.fingerprint import difference, refuse_difference
 from store.publish import publish
 from store.run import Run, locked
-from store.shards import QUARANTINED
-from store.stage import ANOTHER_RUN
+from store.stage import ANOTHER_RUN, set_aside
 
 FOLDER = Path(__file__).parent
 # Sections whose keys are a library's own names, or named by the user.
@@ -54,7 +53,7 @@ def main(argv: list[str]) -> None:
     run = Run(names[0])
     refuse_credentials(given)
     begun_with = stored_overrides(run)
-    if nothing_made(run):
+    if nothing_sampled(run):
         begun_with = without_replaced_presets(begun_with, given)
     for name in likes:
         begun_with = merge(inherited(Run(name), begun_with + given), begun_with)
@@ -124,11 +123,10 @@ def without_replaced_presets(stored: list[str], given: list[str]) -> list[str]:
     return [override for override in stored if key_of(override).partition(".")[0] not in presets]
 
 
-def nothing_made(run: Run) -> bool:
-    """Whether no stage of a run has written more than the report on questions that it refused."""
-    made = [path for path in run.dir.glob("*") if not path.name.startswith(".") and path != run.questions]
-    made += [path for path in run.questions.glob("*") if not path.name.startswith(".")]
-    return {path.name for path in made} <= {run.config.name, execution_file(run).name, QUARANTINED}
+def nothing_sampled(run: Run) -> bool:
+    """Return whether no stage has published a table of an iteration: questions and the base model are made again at
+    little cost, samples are not."""
+    return not any(run.dir.glob("iter_*/*/*.parquet"))
 
 
 def refuse_other_samples(source: Run, config: Config) -> None:
@@ -165,16 +163,26 @@ def write(run: Run, values: dict[str, Any], overrides: list[str]) -> None:
         old = read_settings(run.config)
         written = {key: value for key, value in old.items() if key not in ("overrides", "digest")}
         written = with_new_settings(written, values)
-        if not nothing_made(run):
+        if not nothing_sampled(run):
             refuse_difference(str(run.config), written, values, ANOTHER_RUN)
         require_seal(run)
         if written != values:
             changed = "\n  ".join(difference(written, values))
-            print(f"{run.config}: nothing was made with its settings, so others replace them:\n  {changed}", flush=True)
+            print(f"{run.config}: it has no samples yet, so its settings change:\n  {changed}", flush=True)
+            archive_what_differs(run, written, values)
             publish(run.config, content, replace=True)
     else:
         publish(run.config, content)
     publish(execution_file(run), yaml.safe_dump(execution, sort_keys=False).encode(), replace=True)
+
+
+def archive_what_differs(run: Run, written: Mapping[str, Any], values: Mapping[str, Any]) -> None:
+    """Move aside what a run without samples made from settings that change: its questions, the record of its base
+    model, and the plan of an iteration that has not begun."""
+    made = {"data": run.questions, "model": run.base_model}
+    stale = [path for key, path in made.items() if path.exists() and written.get(key) != values.get(key)]
+    for path in [*stale, *sorted(run.dir.glob("iter_*"))]:
+        print(f"{path}: made from the earlier settings, moved to {set_aside(path).name}", flush=True)
 
 
 def with_new_settings(written: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:

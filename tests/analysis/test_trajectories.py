@@ -1,6 +1,7 @@
 """Streaming a run's trajectories: the sums are those of a loop over the rows, and a million rows fit a laptop."""
 
 import json
+import re
 import subprocess
 import sys
 from collections import Counter, defaultdict
@@ -196,12 +197,16 @@ def test_a_million_trajectories_stream_in_seconds_and_under_a_gigabyte(tmp_path)
 
 def test_a_split_whose_prompts_are_all_too_long_is_called_that(tmp_path, tiny_model):
     workspace = make_workspace(tmp_path, tiny_model)
-    lines = [json.dumps({"question": f"{i} " + "long " * 3000, "answers": ["red"]}) for i in range(4)]
+    lines = [json.dumps({"question": f"{i} " + "long " * 150, "answers": ["red"]}) for i in range(4)]
     (tmp_path / "long.jsonl").write_text("\n".join(lines))
     files = [f"data.files.{split}.path={tmp_path}/questions.jsonl" for split in ("train", "validation")]
     shared = [setting for setting in workspace.settings if not setting.startswith("data")]
     parts = ["data=local_splits", *files, f"data.files.test.path={tmp_path}/long.jsonl", "data.train=5"]
     parts += ["data.splits.train.interval=[0,0.5]", "data.splits.validation.interval=[0.5,1]"]
+    with pytest.raises(AssertionError, match="no question of test has room") as refused:
+        Workspace(tmp_path, [*shared, *parts]).iterate("long", 0, "engine.args.max_model_len=1024")
+    needed = int(re.search(r"the shortest needs (\d+) tokens", str(refused.value))[1])
+    parts += ["sampling.max_tokens=32", f"engine.args.max_model_len={needed + 32}"]  # room to correct an empty answer
     Workspace(tmp_path, [*shared, *parts]).iterate("long", 0)
     reason = r"all its questions were quarantined .*PROMPT_TOO_LONG.*tokens(.|\n)*max_model_len"
     with pytest.raises(BadInput, match=reason):
