@@ -50,7 +50,7 @@ def main(argv: list[str]) -> None:
 
 
 def already_made(folder: Path, config: Mapping[str, Any]) -> Manifest | None:
-    """The manifest of questions that are complete; FingerprintMismatch when the settings or a local file changed.
+    """Return the manifest of complete questions; FingerprintMismatch when the settings or a local file changed.
 
     A local file, or a run for the frontier, that is gone does not invalidate the questions made from it: its recorded
     digest stands.
@@ -69,8 +69,8 @@ def already_made(folder: Path, config: Mapping[str, Any]) -> Manifest | None:
 
 
 def settings(config: Mapping[str, Any], sha256: Mapping[str, str]) -> dict[str, Any]:
-    """What the questions depend on. A local file is its sha256, wherever it lies; the other origins are pinned. The
-    frontier is that of some samples, whatever their run is called."""
+    """Return what the questions depend on. A local file is its sha256, wherever it lies; the other origins are pinned.
+    The frontier is that of some samples, whatever their run is called."""
     files = {}
     for name, origins in config["files"].items():
         if origins.get("generator"):

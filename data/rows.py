@@ -116,13 +116,13 @@ def read_questions(
 
 
 def top_level(columns: Mapping[str, Sequence[str]]) -> set[str]:
-    """The columns of a file that `columns` may be found in."""
+    """Return the columns of a file that `columns` may be found in."""
     names = {part for names in columns.values() for name in names for part in name.split("+")}
     return names | {name.partition(".")[0] for name in names}
 
 
 def question_text(record: Mapping[str, Any], names: Sequence[str]) -> str:
-    """The question of a record, raw; BadRow when there is none."""
+    """Return the question of a record, raw; BadRow when there is none."""
     name, found = first_filled(record, names)
     if not found:
         raise BadRow("MISSING_FIELD", f"none of {list(names)} is there, it has {sorted(record)!r:.200}")
@@ -138,7 +138,7 @@ def question_text(record: Mapping[str, Any], names: Sequence[str]) -> str:
 
 
 def gold_aliases(record: Mapping[str, Any], names: Sequence[str], marker: str | None) -> list[str]:
-    """The gold aliases of a record, raw; BadRow when they are not texts, numbers or booleans, or blank all of them."""
+    """Return a record's gold aliases, raw; BadRow when they are not texts, numbers or booleans, or blank all of them."""
     name, found = first_filled(record, names)
     if not found:
         raise BadRow("EMPTY_ANSWERS", f"no gold alias in {list(names)}, it has {sorted(record)!r:.200}")
@@ -159,7 +159,7 @@ def gold_aliases(record: Mapping[str, Any], names: Sequence[str], marker: str | 
 
 
 def own_id(record: Mapping[str, Any], names: Sequence[str]) -> str | None:
-    """The source's own id, None where it gives none; BadRow for one that cannot stand in file names and reports."""
+    """Return the source's own id, None without one; BadRow for one that cannot stand in file names and reports."""
     name, value = next(((name, found[0]) for name in names if (found := values_of(record, name))), ("", None))
     if value is None:
         return None
@@ -192,7 +192,7 @@ def has_scorable_token(alias: str) -> bool:
 
 
 def text_key(text: str) -> str:
-    """A text's words in lower case, without articles; the text itself where it has no word."""
+    """Return a text's words in lower case, without articles; the text itself where it has no word."""
     folded = unicodedata.normalize("NFKC", text).casefold()
     dropped = {char for char in set(folded) if unicodedata.category(char)[0] not in "LNM"}
     words = "".join(" " if char in dropped else char for char in folded).split()

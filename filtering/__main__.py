@@ -15,10 +15,10 @@ from conf.stored import samples_run
 from conf.strategy import samples_per_question
 from filtering.compat import equal_only_filter, whole_text_score
 from filtering.filters import FITTING, Options
-from filtering.rewards.final_answer import after_marker
 from filtering.processes import num_processes
 from filtering.report import describe
 from filtering.rewards import REWARDS
+from filtering.rewards.final_answer import after_marker
 from filtering.settings import Scoring, Settings
 from filtering.source import Source
 from filtering.stage import filter_iteration, is_complete

@@ -13,8 +13,8 @@ from itertools import islice
 import numpy as np
 
 from data.overlap import FLAGS as SHARED_WITH_TRAIN
-from filtering.rewards.normalize import NORMALIZED
 from filtering.rewards import in_accuracy
+from filtering.rewards.normalize import NORMALIZED
 from filtering.rewards.texts import Golds, Texts
 
 TEXT_FLAGS = ("negation", "enumeration", "no_final_answer")

@@ -55,7 +55,7 @@ def main(argv: list[str]) -> None:
 
 
 def peak_memory(folder: Iteration) -> str:
-    """What a worker held at most of the machine's memory; nothing where there was none."""
+    """Return what a worker held at most of the machine's memory; nothing where there was none."""
     costs = (read_object(path) for path in folder.costs.glob("generation-*.json"))
     peak = max((each.get("peak_memory_bytes", 0) for each in costs), default=0)
     return f"peak {peak / 2**30:.1f} GiB a worker, " if peak else ""

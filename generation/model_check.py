@@ -54,7 +54,7 @@ def sampling_findings(config: Config) -> Iterator[str]:
 
 
 def engine_findings(config: Config, folder: Path) -> Iterator[str]:
-    """What vLLM would refuse when it starts, by the model's config.json."""
+    """Return what vLLM would refuse when it starts, by the model's config.json."""
     if config.engine.kind != "vllm":
         return
     shape: dict[str, Any] = read_object(folder / "config.json")
@@ -90,7 +90,7 @@ def chat_findings(config: Config, tokenizer: ChatTokenizer) -> Iterator[str]:
 
 
 def room_findings(run: Run, config: Config, tokenizer: ChatTokenizer, length: int) -> Iterator[str]:
-    """The splits in which not even the shortest question leaves room for an answer; single ones are quarantined."""
+    """Return the splits whose shortest question leaves no room for an answer; single questions are quarantined."""
     room = length - config.sampling.max_tokens
     manifest = required_manifest(run.questions, f"python -m data run={run.name}")
     for split in SPLITS:

@@ -59,7 +59,7 @@ class Plan:
 
 
 def make_plan(run: Run, config: Config, iteration: int) -> Plan:
-    """The plan of M_n's generation. Fixed initial answers keep iter_00's shards, so that pairs stay row by row."""
+    """Return the plan of M_n's generation. Fixed initial answers keep iter_00's shards: pairs stay row by row."""
     check_prompt(config.prompt)
     questions = required_manifest(run.questions, f"python -m data run={run.name}")
     _, checkpoint = locate(run, corrects_with(iteration))
@@ -117,7 +117,7 @@ def installed_versions(packages: tuple[str, ...]) -> dict[str, str]:
 
 
 def settled_plan(folder: Path, plan: Plan) -> Plan:
-    """The plan on disk when it has this fingerprint, else `plan`, published.
+    """Return the plan on disk when it has this fingerprint, else `plan`, published.
 
     Other settings are refused; other parents move aside what the earlier plan made.
     """
@@ -135,7 +135,7 @@ def settled_plan(folder: Path, plan: Plan) -> Plan:
 
 
 def read_plan(folder: Path) -> Plan:
-    """The plan of an iteration's folder; CorruptArtifact when it is missing or was edited."""
+    """Return the plan of an iteration's folder; CorruptArtifact when it is missing or was edited."""
     path = folder / PLAN
     values = read_object(path)
     try:
@@ -149,7 +149,7 @@ def read_plan(folder: Path) -> Plan:
 
 
 def tables(folder: Path, plan: Plan) -> list[Path]:
-    """The folders that a plan fills in an iteration's folder: initial answers, then a round of corrections each."""
+    """Return the folders that a plan fills: initial answers, then one for each round of corrections."""
     iteration = Iteration(plan.iteration, folder)
     return [iteration.initial_answers, *(iteration.corrections_of(r + 1) for r in range(plan.num_rounds))]
 

@@ -56,7 +56,7 @@ class Progress:
         )  # fmt: skip
 
     def show_shards(self, done: int, total: int) -> None:
-        """What is known of workers on other machines: the shards they have published."""
+        """Return what is known of workers on other machines: the shards they have published."""
         now = time.monotonic()
         if done < total and now - self._shown < EVERY_SECONDS[self._terminal]:
             return

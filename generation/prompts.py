@@ -16,13 +16,13 @@ PLACEHOLDER = re.compile(r"\{(question|initial_answer)\}")
 
 
 def initial_messages(prompt: Prompt, question: str) -> ChatMessages:
-    """The chat that asks for an initial answer y1 ~ M(x)."""
+    """Return the chat that asks for an initial answer y1 ~ M(x)."""
     return _fill(prompt.initial, {"question": question})
 
 
 def correction_messages(prompt: Prompt, question: str, initial_answer: str) -> ChatMessages:
-    """The chat that asks for a correction y2 ~ M(x, y1). The initial answer is raw text, possibly empty; what a model
-    thinks before it answers is left out."""
+    """Return the chat that asks for a correction y2 ~ M(x, y1). The initial answer is raw text, possibly empty; what a
+    model thinks before it answers is left out."""
     return _fill(prompt.correction, {"question": question, "initial_answer": without_thinking(initial_answer)})
 
 

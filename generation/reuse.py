@@ -78,7 +78,7 @@ def copy_shard(context: ShardContext, shard: Shard, pool: Run) -> int:
 
 
 def verified(folder: Path, shard: Shard) -> tuple[pa.Table, list[dict[str, Any]]]:
-    """A finished shard of the pool, and what it set aside."""
+    """Return a finished shard of the pool, and what it set aside."""
     table, header = read_shard(folder / shard.file)
     if header["sha256"] != required_manifest(folder, "make iterate N=0").shards[shard.file]["sha256"]:
         raise corrupt(folder / shard.file, "it is not the one that the manifest names")
@@ -86,12 +86,12 @@ def verified(folder: Path, shard: Shard) -> tuple[pa.Table, list[dict[str, Any]]
 
 
 def within(refused: list[dict[str, Any]], shard: Shard, rows: int) -> list[dict[str, Any]]:
-    """The pool's entries for prompts of the smaller grid; an entry for a whole prompt stands for `rows` samples."""
+    """Return the pool's entries for prompts of the smaller grid; one for a whole prompt stands for `rows` samples."""
     sizes = {"init_index": shard.num_initial, "corr_index": shard.num_corrections}
     inside = [entry for entry in refused if all(entry[key] < sizes[key] for key in sizes if key in entry)]
     return [entry | {"rows": min(entry["rows"], rows)} for entry in inside]
 
 
 def identity(plan: Plan) -> Mapping[str, Any]:
-    """What two plans must have in common for their first samples to be the same."""
+    """Return what two plans must have in common for their first samples to be the same."""
     return without(plan.settings, SIZES) | {f"digest of {name}": value for name, value in plan.parents.items()}

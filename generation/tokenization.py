@@ -83,7 +83,7 @@ class ChatTokenizer:
         self.thinks = bool(self.opened_thought) or ("enable_thinking" in self._template and not MARK.search(begun))
 
     def encode(self, messages: ChatMessages) -> list[int]:
-        """A prompt's token ids; the assistant's turn stands open at its end.
+        """Return a prompt's token ids; the assistant's turn stands open at its end.
 
         BadInput when content changes which control tokens the template writes. ConfigError when the template does
         not take the roles, or leaves out the text of one.
@@ -99,7 +99,7 @@ class ChatTokenizer:
         return token_ids
 
     def decode(self, token_ids: list[int]) -> str:
-        """A completion's text, without special tokens; bytes that are no UTF-8 become U+FFFD.
+        """Return a completion's text, without special tokens; bytes that are no UTF-8 become U+FFFD.
 
         Marks of thinking are in it: those that are special tokens, and the one with which the prompt ends where the
         template opens a thought, so that a text always says what of it is thought (store.thinking).
@@ -132,7 +132,7 @@ class ChatTokenizer:
         return [i for chunk in self._chunks(self._chat.render(guarded)) for i in self._chunk_ids(chunk, guard)]
 
     def _chunks(self, rendered: str) -> Iterator[str]:
-        """A rendered chat cut before its control tokens. Tokenizers never look across one, so that chunks can be
+        """Return a rendered chat cut before its control tokens. Tokenizers never look across one, so that chunks can be
         encoded one by one; in a prompt few are new, those with the question and the initial answer."""
         cuts = [m.start() for m in self._control.finditer(rendered) if m[0] in self._boundaries]
         return (rendered[start:stop] for start, stop in pairwise([0, *cuts, len(rendered)]) if start < stop)
@@ -196,7 +196,7 @@ def _is_control(content: str, special: set[str], written: str) -> bool:
 
 
 def _load(model_dir: Path) -> tuple[Any, str]:
-    """transformers' view of a folder (tokenizer.json as it stands, named special tokens added), and its template."""
+    """Return transformers' view of a folder (tokenizer.json, named special tokens added), and its template."""
     if not (model_dir / "tokenizer.json").is_file():
         raise ConfigError(
             f"{model_dir} has no tokenizer.json: save one with "
@@ -222,7 +222,7 @@ def _load(model_dir: Path) -> tuple[Any, str]:
 
 
 def _found_before_normalizing(backend: Tokenizer, control_ids: frozenset[int]) -> Tokenizer:
-    """A copy that finds control tokens in raw text only: one found in normalized text would no longer be guarded."""
+    """Return a copy that finds control tokens in raw text only: one in normalized text would no longer be guarded."""
     spec = json.loads(backend.to_str()) | {"truncation": None, "padding": None}
     for token in spec["added_tokens"]:
         token["normalized"] &= token["id"] not in control_ids

@@ -43,7 +43,7 @@ def keep_model_or_stop(plan: Plan, earlier: Iteration, target: Iteration, on_emp
 
 
 def explain(train: dict[str, Any], filter_name: str) -> str:
-    """The transition table of the train split's entry in metrics.json, and what would keep rows."""
+    """Return the transition table of the train split's entry in metrics.json, and what would keep rows."""
     counts = {name: train["transitions"][name]["count"] for name in MEANING}
     share = 1 / max(train["num_pairs"], 1)
     lines = (f"  {name}  {counts[name]:>9,}  {counts[name] * share:>7.2%}  {MEANING[name]}" for name in MEANING)

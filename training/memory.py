@@ -66,7 +66,7 @@ class Setup:
 
 
 def model_size(folder: Path) -> ModelSize:
-    """The size of the model in `folder`, from its configuration and the headers of its files."""
+    """Return the size of the model in `folder`, from its configuration and the headers of its files."""
     config = AutoConfig.from_pretrained(folder).get_text_config()
     tensors = list(model_tensors(folder))
     matrices = [t.shape for t in tensors if len(t.shape) == 2 and config.vocab_size not in t.shape]
@@ -87,7 +87,7 @@ def model_size(folder: Path) -> ModelSize:
 
 
 def bytes_needed(model: ModelSize, setup: Setup) -> dict[str, int]:
-    """{what: bytes} that one process holds at its peak."""
+    """Return {what: bytes} that one process holds at its peak."""
     trained = setup.lora_rank * model.lora + setup.train_embeddings * model.embeddings
     trained = trained if setup.lora_rank else model.parameters
     shards = setup.processes if setup.sharded else 1
@@ -113,7 +113,7 @@ def bytes_needed(model: ModelSize, setup: Setup) -> dict[str, int]:
 
 
 def lower_bound(needed: dict[str, int]) -> int:
-    """What a training takes at the very least, in bytes."""
+    """Return what a training takes at the very least, in bytes."""
     return int(sum(size * (SURE if what in ("activations", "logits") else 1) for what, size in needed.items()))
 
 
@@ -134,7 +134,7 @@ def require_memory(model: ModelSize, setup: Setup, free: int, device: str, batch
 
 
 def remedies(model: ModelSize, setup: Setup, free: int, device: str, batch_size: int, row_tokens: int) -> str:
-    """The changes after which the training fits, each with its figure, those that keep the run first."""
+    """Return the changes after which the training fits, each with its figure, those that keep the run first."""
     small = replace(setup, tokens=min(setup.tokens, row_tokens), head_tokens=min(setup.head_tokens, row_tokens))
     frugal = replace(small, checkpointing=True)
     rows = "training.throughput.per_device_train_batch_size=1"

@@ -30,7 +30,7 @@ def sizes(folder: Path) -> tuple[int, int]:
 
 
 def load_base(folder: Path) -> PreTrainedModel:
-    """The model in float32. ConfigError when its files lack a parameter, which would begin at random.
+    """Return the model in float32. ConfigError when its files lack a parameter, which would begin at random.
 
     Its generation settings are the library's own: the folder's may be such that transformers refuses to save them.
     """
@@ -47,14 +47,14 @@ def load_base(folder: Path) -> PreTrainedModel:
 
 
 def load_trained(folder: Path, base: Path) -> PreTrainedModel:
-    """The model the trainer saved in `folder`, in float32; an adapter is merged into `base`."""
+    """Return the model the trainer saved in `folder`, in float32; an adapter is merged into `base`."""
     if not (folder / "adapter_config.json").exists():
         return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     return PeftModel.from_pretrained(load_base(base), str(folder)).merge_and_unload()
 
 
 def written_tensors(model: PreTrainedModel, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """A model's tensors under the names in its files, as save_pretrained writes them; tied ones under each name."""
+    """Return a model's tensors under the names that save_pretrained writes; tied ones under each name."""
     return revert_weight_conversion(model, state)
 
 
@@ -64,7 +64,7 @@ def name_in_files(name: str, written: dict[str, torch.Tensor], prefix: str) -> s
 
 
 def check_names(model: PreTrainedModel, base: Path) -> list[str]:
-    """The tensors in the base's files that are no part of the loaded model, and will be copied as they are.
+    """Return the tensors in the base's files that are no part of the loaded model, and will be copied as they are.
 
     ConfigError when a parameter of the model would find no place in the base's files, or one of another shape: told
     before training, since nothing of it could be published.
@@ -91,7 +91,7 @@ def check_names(model: PreTrainedModel, base: Path) -> list[str]:
 
 
 def listing(names: list[str]) -> str:
-    """'a, b, c and 5 more', or 'none'."""
+    """Return 'a, b, c and 5 more', or 'none'."""
     more = f" and {len(names) - NUM_NAMED:,} more" if len(names) > NUM_NAMED else ""
     return ", ".join(names[:NUM_NAMED]) + more or "none"
 

@@ -40,7 +40,7 @@ class Plan:
 
 
 def make_plan(run: Run, config: Config, iteration: int) -> Plan:
-    """The plan of M_n, n >= 1 (algorithm 1, step 4). CorruptArtifact when what it needs has not been made."""
+    """Return the plan of M_n, n >= 1 (algorithm 1, step 4). CorruptArtifact when what it needs has not been made."""
     if iteration == 0:
         raise ConfigError(
             f"iteration=0 was given, but nothing trains M_0: `python -m training.base_model run={run.name}` brings it, "

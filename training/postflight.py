@@ -44,7 +44,7 @@ def require_stops(
 
 
 def rounding_cost(trained: Path, base: Path, published: Path, rows: pa.Table, device: str) -> dict[str, Any] | None:
-    """The loss of some training rows before and after the weights got the dtype they are published in.
+    """Return the loss of some training rows before and after the weights got the dtype they are published in.
 
     None where that is float32, as the trainer's are. The loss is computed in float32 both times.
     """
@@ -76,7 +76,7 @@ def completion_loss(model: PreTrainedModel, rows: list[dict[str, Any]]) -> float
 
 
 def training_prompts(rows: pa.Table, number: int) -> list[list[int]]:
-    """The prompts of at most `number` rows, evenly spread over all of them."""
+    """Return the prompts of at most `number` rows, evenly spread over all of them."""
     return [row["input_ids"][: row["completion_mask"].index(1)] for row in spread(rows, number)]
 
 
@@ -87,7 +87,7 @@ def spread(rows: pa.Table, number: int) -> list[dict[str, Any]]:
 
 
 def stop_rate(model, prompts: list[list[int]], stop_token_ids: frozenset[int], max_tokens: int) -> float:
-    """The share of prompts whose greedy answer has a stop token among its first max_tokens tokens."""
+    """Return the share of prompts whose greedy answer has a stop token among its first max_tokens tokens."""
     stops = torch.tensor(sorted(stop_token_ids), device=model.device)
     width = max(map(len, prompts))
     ids = torch.full((len(prompts), width), sorted(stop_token_ids)[0])

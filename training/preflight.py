@@ -98,7 +98,7 @@ class RowCheck:
 
 
 def flat(column: pa.ChunkedArray) -> np.ndarray:
-    """The values of a list column, one after another."""
+    """Return the values of a list column, one after another."""
     return pc.list_flatten(column).to_numpy()
 
 

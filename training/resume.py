@@ -29,7 +29,7 @@ def mark_complete(folder: Path) -> None:
 
 
 def last_complete(work: Path) -> Path | None:
-    """The complete checkpoint with the most steps in `work`, None where there is none."""
+    """Return the complete checkpoint with the most steps in `work`, None where there is none."""
     return next((folder for folder in _numbered(work) if is_complete(folder)), None)
 
 
@@ -43,6 +43,6 @@ def is_complete(folder: Path) -> bool:
 
 
 def _numbered(work: Path) -> list[Path]:
-    """The `checkpoint-<step>` folders, most steps first."""
+    """Return the `checkpoint-<step>` folders, most steps first."""
     found = [entry for entry in work.glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", entry.name)]
     return sorted(found, key=lambda folder: int(folder.name.removeprefix("checkpoint-")), reverse=True)

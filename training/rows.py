@@ -11,7 +11,7 @@ IGNORED = -100  # the label of a token that is not trained
 
 
 def labelled(rows: pa.Table) -> tuple[datasets.Dataset, np.ndarray, np.ndarray]:
-    """The rows as input_ids and labels, with one row more that trains nothing; their lengths and trained tokens.
+    """Return the rows as input_ids and labels, with one row more that trains nothing; their lengths and trained tokens.
 
     Labels are given, not derived: TRL's default for rows without them trains the prompt as well.
     """
@@ -35,7 +35,7 @@ def row_offsets(lengths: np.ndarray) -> pa.Array:
 
 
 def with_large_lists(table: pa.Table) -> pa.Table:
-    """The table with offsets of 64 bits in its lists, so that many tables can be put into one."""
+    """Return the table with offsets of 64 bits in its lists, so that many tables can be put into one."""
     for index, column in enumerate(table.schema):
         if pa.types.is_list(column.type):
             wide = table.column(index).cast(pa.large_list(column.type.value_field))

@@ -33,7 +33,7 @@ REMEDIES = (  # the first whose pattern the cause has; exit codes as in store.er
 
 
 def explain(code: int, said: str, log: Path) -> tuple[int, str]:
-    """The exit code and the message for a worker that ended with `code` before its engine had started."""
+    """Return the exit code and the message for a worker that ended with `code` before its engine had started."""
     if code == -signal.SIGKILL or (code == 1 and CORE_KILLED.search(said)):
         memory = REMEDIES[0]
         return memory[1], (
@@ -56,7 +56,7 @@ def explain(code: int, said: str, log: Path) -> tuple[int, str]:
 
 
 def last_words(said: str) -> str:
-    """The line of a log that tells most about why its process ended."""
+    """Return the line of a log that tells most about why its process ended."""
     if HANG.search(said):
         return "no progress"
     lines = [PREFIX.sub("", line).strip() for line in said.splitlines()]

@@ -45,7 +45,7 @@ def launch(run: Run, config: Config, plan: Plan, progress: Progress) -> None:
 
 
 def connect(address: str):
-    """The ray module, connected; ConfigError when it is not installed or no cluster answers."""
+    """Return the ray module, connected; ConfigError when it is not installed or no cluster answers."""
     try:
         import ray
     except ImportError:

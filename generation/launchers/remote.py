@@ -51,7 +51,7 @@ def main(argv: list[str]) -> None:
 
 
 def commands(run: Run, plan: Plan, world: int) -> list[list[str]]:
-    """The command for each rank; ConfigError where the number of workers was left to this machine."""
+    """Return the command for each rank; ConfigError where the number of workers was left to this machine."""
     if world == 0:
         raise ConfigError(
             "launcher.workers=0 is one worker per GPU of this machine, and these run on others: give their number, "
@@ -63,7 +63,7 @@ def commands(run: Run, plan: Plan, world: int) -> list[list[str]]:
 
 
 def log_of(folder: Path, rank: int) -> Path:
-    """What the supervisor of a worker on another machine says."""
+    """Return what the supervisor of a worker on another machine says."""
     return (folder / f"generation-{rank}-supervisor.log").absolute()
 
 
@@ -108,7 +108,7 @@ def watch(run: Run, plan: Plan, progress: Progress, poll: Callable[[], dict[int,
 
 
 def lost(left: int, logs: list[Path]) -> str:
-    """What to say when no worker is left: the end of the log that was written to last, if any was."""
+    """Return what to say when no worker is left: the end of the log that was written to last, if any was."""
     written = sorted((log for log in logs if log.exists()), key=lambda log: log.stat().st_mtime)
     said = f"\n{tail(written[-1])}" if written else " they never began; do their machines have this folder?"
     return f"all {len(logs)} workers ended, {left} shards are missing:{said}\nRun the same command again to go on"

@@ -28,7 +28,7 @@ class Job:
         return run_command(self.command, self.folder, self.log, {})
 
     def checkpoint(self):
-        """Called by submitit in a job that is about to end before its time."""
+        """Let submitit call it in a job that is about to end before its time."""
         from submitit.helpers import DelayedSubmission
 
         return DelayedSubmission(self)

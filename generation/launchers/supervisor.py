@@ -169,7 +169,7 @@ class Supervisor:
 
 
 def worker_command(run: Run, iteration: int) -> list[str]:
-    """The command of a worker; rank, world, serial and events are added by its supervisor."""
+    """Return the command of a worker; rank, world, serial and events are added by its supervisor."""
     return [sys.executable, "-m", "generation.worker", f"run={run.name}", f"iteration={iteration}"]
 
 
@@ -185,10 +185,10 @@ def signal_group(process: subprocess.Popen, signum: int) -> None:
 
 
 def said(worker: Worker) -> str:
-    """What this worker, and no earlier one of its rank, has written into its log."""
+    """Return what this worker, and no earlier one of its rank, has written into its log."""
     return worker.log.read_bytes()[worker.log_start :].decode(errors="replace")
 
 
 def tail(log: Path, lines: int = 15) -> str:
-    """The last lines of a worker's log."""
+    """Return the last lines of a worker's log."""
     return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])

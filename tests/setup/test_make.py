@@ -12,7 +12,8 @@ ROOT = Path(__file__).parents[2]
 def dry_run(*arguments: str) -> subprocess.CompletedProcess:
     """Run make as from a terminal: inside `make test` it would be a submake, which prints the folders it enters."""
     environment = {key: value for key, value in os.environ.items() if key not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
-    return subprocess.run(["make", "-n", "iterate", *arguments], cwd=ROOT, env=environment, capture_output=True, text=True)
+    command = ["make", "-n", "iterate", *arguments]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,7 @@ def place(folder: Path, run: Run) -> str:
 
 
 def obtain(model: Model, recorded: Checkpoint | None) -> tuple[Path, Checkpoint]:
-    """The folder of the model and its record, with `source`; fetched only when no source of it is in the cache.
+    """Return the folder of the model and its record, with `source`; fetched only when no source of it is in the cache.
 
     recorded: what the run began with, to be had from the same source again; None for a new run. ConfigError when the
     model is unavailable, with what each source said. CorruptArtifact for a folder that is not whole.
@@ -148,14 +148,14 @@ def fetch(source: dict[str, Any], model: Model, target: Path) -> Checkpoint:
 
 
 def given_folder(folder: Path) -> tuple[Path, Checkpoint]:
-    """A model folder of the user's, in place."""
+    """Return a model folder of the user's, in place."""
     files = describe_folder(folder)
     check_model(folder)
     return folder, Checkpoint(files, folder_digest(files), source={"path": str(folder)})
 
 
 def as_base(record: Checkpoint, model: Model) -> Checkpoint:
-    """A cached folder's record as that of a run's M_0."""
+    """Return a cached folder's record as that of a run's M_0."""
     licence = {} if model.path is not None else {"license": model.license}
     return replace(record, settings={}, source=record.settings | licence)
 

@@ -102,7 +102,7 @@ def read_index(path: Path) -> dict[str, str]:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object; CorruptArtifact when the file is missing or something else."""
+    """Return a JSON object; CorruptArtifact when the file is missing or something else."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -59,7 +59,7 @@ def convert(gguf: Path, target: Path, eos_tokens: list[str], tied: bool) -> None
 
 
 def read_tokenizer(gguf: Path) -> PreTrainedTokenizerBase:
-    """The tokenizer in a GGUF file, splitting text as the model was trained to see it."""
+    """Return the tokenizer in a GGUF file, splitting text as the model was trained to see it."""
     name = GGUFReader(gguf).fields["tokenizer.ggml.pre"].contents()
     assert name in COMPLETIONS, f"{gguf}: the pre-tokenizer {name!r} is none of {sorted(COMPLETIONS)}"
     tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)

@@ -17,7 +17,7 @@ EXPONENT = {"F16": 0x7C00, "BF16": 0x7F80, "F32": 0x7F800000, "F64": 0x7FF000000
 
 
 def check_tensors(path: Path) -> set[str]:
-    """The names of the tensors in a safetensors file.
+    """Return the names of the tensors in a safetensors file.
 
     CorruptArtifact unless its header describes exactly the bytes that follow it, and every float is finite.
     """
