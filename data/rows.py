@@ -138,7 +138,7 @@ def question_text(record: Mapping[str, Any], names: Sequence[str]) -> str:
 
 
 def gold_aliases(record: Mapping[str, Any], names: Sequence[str], marker: str | None) -> list[str]:
-    """Return a record's gold aliases, raw; BadRow when they are not texts, numbers or booleans, or blank all of them."""
+    """Return a record's gold aliases, raw; BadRow when they are no texts, numbers or booleans, or all blank."""
     name, found = first_filled(record, names)
     if not found:
         raise BadRow("EMPTY_ANSWERS", f"no gold alias in {list(names)}, it has {sorted(record)!r:.200}")
