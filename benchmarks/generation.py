@@ -13,7 +13,6 @@ from benchmarks.place import Place
 from benchmarks.recorder import Recorder
 from benchmarks.whole_iteration import DEFAULT_SAMPLES, PAPERS_SAMPLES, Iterations, iterate, stage_rows
 from conf.schema import load
-from generation import worker
 from generation.context import ShardContext
 from generation.engines import open_engine
 from generation.engines.interface import Request
@@ -156,7 +155,7 @@ class Comparison:
         builder = RequestBuilder.of(self.config, 0, tokenizer.encode, self.folder)
         with open(os.devnull, "w") as events:
             reporter = Reporter(os.dup(events.fileno()), self.config.launcher.hang_seconds)
-            worker.sample(ShardQueue(plan.shards, 0, 1), context, recorder, builder, tokenizer, reporter)
+            sampling.sample(ShardQueue(plan.shards, 0, 1), context, recorder, builder, tokenizer, reporter)
         counts = reporter.counts
         write_manifests(self.run, plan)
         took = clock(self.config.device) - started

@@ -5,6 +5,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from generation.plan import Plan, Shard
 from store.fingerprint import digest_bytes
 from store.publish import publish
@@ -39,7 +41,9 @@ def write_manifests(run: Run, plan: Plan) -> dict[str, Manifest]:
     return manifests
 
 
-def _verified(folder: Path, shards: tuple[Shard, ...], plan: Plan, schema) -> tuple[dict[str, Any], dict[str, Any]]:
+def _verified(
+    folder: Path, shards: tuple[Shard, ...], plan: Plan, schema: pa.Schema
+) -> tuple[dict[str, Any], dict[str, Any]]:
     headers, described = {}, {}
     for shard in shards:
         content = read_bytes(folder / shard.file)

@@ -64,7 +64,8 @@ def covers(larger: Shard, shard: Shard) -> bool:
 
 def copy_shard(context: ShardContext, shard: Shard, pool: Run) -> int:
     """Publish a shard's samples as those of the pool with indices below N_init and N_corr; returns their number."""
-    source, copied, more = pool.iteration(0), 0, {}
+    source, copied = pool.iteration(0), 0
+    more: dict[str, str] = {}
     for turn in range(shard.num_rounds + 1):
         table, refused = verified(source.corrections_of(turn) if turn else source.initial_answers, shard)
         table = table.filter(pc.less(table["init_index"], shard.num_initial))

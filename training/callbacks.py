@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import TrainerCallback
@@ -25,7 +26,7 @@ class StopOnDivergence(TrainerCallback):
     def __init__(self, batch_names: Callable[[int], list[str]]):
         self.batch_names = batch_names
 
-    def on_log(self, args, state, control, logs=None, **kwargs) -> None:
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         if "loss" not in logs:
             return
         loss, grad_norm = logs["loss"], logs.get("grad_norm", 0.0)
@@ -44,7 +45,7 @@ class StopOnDivergence(TrainerCallback):
 class MarkSaved(TrainerCallback):
     """Marks a trainer checkpoint once every process has written its part."""
 
-    def on_save(self, args, state, control, **kwargs) -> None:
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if torch.distributed.is_initialized():
             torch.distributed.barrier()
         if state.is_world_process_zero:
@@ -61,11 +62,11 @@ class Progress(TrainerCallback):
         self.label = label
         self.tokens_until = tokens_until
 
-    def on_train_begin(self, args, state, control, **kwargs) -> None:
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.first_step = state.global_step
         self.started = self.shown = time.monotonic()
 
-    def on_log(self, args, state, control, logs=None, **kwargs) -> None:
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         now = time.monotonic()
         last = state.global_step == state.max_steps
         if "loss" not in logs or not state.is_world_process_zero or not (last or now - self.shown > PROGRESS_SECONDS):

@@ -64,7 +64,7 @@ def rounding_cost(trained: Path, base: Path, published: Path, rows: pa.Table, de
 
 def completion_loss(model: PreTrainedModel, rows: list[dict[str, Any]]) -> float:
     """Mean of -log p over the trained tokens of the rows."""
-    total = number = 0
+    total, number = 0.0, 0
     with torch.inference_mode():
         for row in rows:  # one by one: no padding, and the logits of one row alone
             ids = torch.tensor([row["input_ids"]], device=model.device)
@@ -86,7 +86,7 @@ def spread(rows: pa.Table, number: int) -> list[dict[str, Any]]:
     return rows.take(chosen).select(["input_ids", "completion_mask"]).to_pylist()
 
 
-def stop_rate(model, prompts: list[list[int]], stop_token_ids: frozenset[int], max_tokens: int) -> float:
+def stop_rate(model: Any, prompts: list[list[int]], stop_token_ids: frozenset[int], max_tokens: int) -> float:
     """Return the share of prompts whose greedy answer has a stop token among its first max_tokens tokens."""
     stops = torch.tensor(sorted(stop_token_ids), device=model.device)
     width = max(map(len, prompts))

@@ -5,6 +5,7 @@ so a worker that is started twice, or goes on after it was taken for dead, costs
 """
 
 from collections.abc import Callable
+from typing import Any
 
 from conf.schema import Config
 from generation.launchers.devices import core_shares, gpu_shares, num_workers, take_gpus
@@ -30,13 +31,13 @@ def _local(run: Run, config: Config, plan: Plan, progress: Progress) -> None:
     Supervisor(command, range(world), world, config.launcher.max_restarts, logs, shares).run(progress)
 
 
-def _slurm(*arguments) -> None:
+def _slurm(*arguments: Any) -> None:
     from generation.launchers.slurm import launch
 
     launch(*arguments)
 
 
-def _ray(*arguments) -> None:
+def _ray(*arguments: Any) -> None:
     from generation.launchers.ray import launch
 
     launch(*arguments)

