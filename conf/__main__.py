@@ -21,7 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from conf.identity import EXECUTION, SCORING, without
 from conf.schema import Config, execution_file, known_keys, load, nearest, validate
-from conf.stored import read_settings, require_seal, sealed
+from conf.stored import FORMAT, check_format, read_settings, require_seal, sealed
 from store.errors import ConfigError, stage_main
 from store.fingerprint import difference, refuse_difference
 from store.publish import publish
@@ -157,12 +157,14 @@ def write(run: Run, values: dict[str, Any], overrides: list[str]) -> None:
         for parent in parents:
             source, target = source[parent], target.setdefault(parent, {})
         target[leaf] = source.pop(leaf)
-    text = yaml.safe_dump(values | {"overrides": overrides}, sort_keys=False, allow_unicode=True, width=110)
+    text = yaml.safe_dump(
+        {"format": FORMAT} | values | {"overrides": overrides}, sort_keys=False, allow_unicode=True, width=110
+    )
     content = sealed(text.encode())
     if run.config.exists():
         old = read_settings(run.config)
-        written = {key: value for key, value in old.items() if key not in ("overrides", "digest")}
-        written = with_new_settings(written, values)
+        check_format(run.config, old)
+        written = {key: value for key, value in old.items() if key not in ("format", "overrides", "digest")}
         if not nothing_sampled(run):
             refuse_difference(str(run.config), written, values, ANOTHER_RUN)
         require_seal(run)
@@ -183,17 +185,6 @@ def archive_what_differs(run: Run, written: Mapping[str, Any], values: Mapping[s
     stale = [path for key, path in made.items() if path.exists() and written.get(key) != values.get(key)]
     for path in [*stale, *sorted(run.dir.glob("iter_*"))]:
         print(f"{path}: made from the earlier settings, moved to {set_aside(path).name}", flush=True)
-
-
-def with_new_settings(written: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings written by an earlier version with those that it did not know yet and that are off: null."""
-    filled = dict(written)
-    for key, value in values.items():
-        if value is None:
-            filled.setdefault(key, None)
-        elif isinstance(value, Mapping) and isinstance(written.get(key), Mapping):
-            filled[key] = with_new_settings(written[key], value)
-    return filled
 
 
 def refuse_credentials(overrides: list[str]) -> None:

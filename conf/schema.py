@@ -20,7 +20,7 @@ from pydantic import (
 
 from conf.identity import EXECUTION
 from conf.question_files import check_origins, check_splits
-from conf.stored import read_settings, require_seal
+from conf.stored import check_format, read_settings, require_seal
 from store.errors import ConfigError
 from store.fingerprint import flatten
 from store.run import RUN_NAME, Run
@@ -75,7 +75,7 @@ class Columns(Section):
     answers: list[str] = Field(min_length=1)
 
 
-class Frontier(Section):
+class PassRate(Section):
     run: str = Field(pattern=RUN_NAME.pattern)
     low: float = Field(ge=0, le=1)
     high: float = Field(ge=0, le=1)
@@ -95,7 +95,7 @@ class Data(Section):
     answer_marker: str | None
     max_bad_fraction: float = Field(ge=0, le=1)
     allow_unpinned: bool
-    frontier: Frontier | None
+    pass_rate: PassRate | None
 
 
 class ModelHub(Section):
@@ -121,7 +121,7 @@ class Model(Section):
     name: str
     license: str
     path: str | None
-    template_args: dict[str, Any] = {}  # of the chat template; older runs lack it
+    template_args: dict[str, Any] = {}  # of the chat template
     hub: ModelHub | None
     gguf: Gguf | None
 
@@ -308,8 +308,9 @@ def load(run: Run, rescored: bool = False) -> Config:
     """Return the settings of a run, from its folder. ConfigError for a run that scores another's samples, unless
     `rescored`: only who makes no samples, models or questions can do with one."""
     values, execution = read_settings(run.config), read_settings(execution_file(run))
+    check_format(run.config, values)
     require_seal(run)
-    del values["overrides"], values["digest"]
+    del values["format"], values["overrides"], values["digest"]
     for key in EXECUTION:  # nothing else is taken from there
         *parents, leaf = key.split(".")
         source: Any = execution

@@ -13,7 +13,7 @@ from store.fingerprint import digest_bytes, digest_file
 from store.publish import publish, sweep_temporaries
 from store.schemas import SPLITS
 from store.shards import QUARANTINED, Manifest, read_shard
-from store.stage import finished, lineage, refuse_strays, set_aside
+from store.stage import finished, refuse_strays, set_aside
 
 
 def is_complete(source: Source, settings: Settings) -> bool:
@@ -35,8 +35,8 @@ def filter_iteration(source: Source, settings: Settings, iteration: int, process
     """Make trajectories/, metrics.json and sft/, whose manifest comes last; returns what metrics.json holds."""
     folder, fingerprint, parents = source.folder, asdict(settings), source.parents
     for part in parts_of(source):
-        clear_the_way(part, lineage(fingerprint, parents))
-    header = {"iteration": iteration, "lineage": lineage(fingerprint, parents)}
+        clear_the_way(part, fingerprint(fingerprint, parents))
+    header = {"iteration": iteration, "fingerprint": fingerprint(fingerprint, parents)}
     tables = write_tables(source, settings, header, processes)
 
     quarantined, reports = tables.quarantined, {}
@@ -86,11 +86,11 @@ def summarize(settings: Settings, iteration: int, tables: Tables) -> dict[str, A
     }
 
 
-def clear_the_way(folder: Path, expected_lineage: str) -> None:
+def clear_the_way(folder: Path, expected_fingerprint: str) -> None:
     """Remove a killed writer's temporary files, and move aside shards that it made from something else."""
     if folder.is_dir():
         sweep_temporaries(folder)
-        if any(read_shard(path)[1]["lineage"] != expected_lineage for path in folder.glob("*.parquet")):
+        if any(read_shard(path)[1]["fingerprint"] != expected_fingerprint for path in folder.glob("*.parquet")):
             set_aside(folder)
 
 

@@ -6,7 +6,7 @@
 The second command trains on the same rows, in the same order and batches, in two processes.
 
 Reads iter_01/sft/ and the checkpoint that the strategy fine-tunes (fixed: M_0, evolving: M_1).
-Writes iter_02/checkpoint/, a complete model folder, and iter_02/_costs/training.json.
+Writes iter_02/checkpoint/, a complete model folder, and iter_02/stats/training.json.
 """
 
 import contextlib
@@ -81,7 +81,7 @@ def fine_tune(config: Config, plan: Plan, iteration: Iteration) -> None:
     make_folder(work)
     seed = sample_seed(config.seed, "training", iteration.number) % 2**32  # numpy takes no more bits
     ready = work / "checkpoint"
-    os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(iteration.costs / "tensorboard"))
+    os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(iteration.logs / "tensorboard"))
     with os_errors(work):
         trained = train(rows, base, work, settings, config.peft, seed, config.device)
         if not LEADER:
@@ -103,7 +103,7 @@ def fine_tune(config: Config, plan: Plan, iteration: Iteration) -> None:
         "seconds": round(time.monotonic() - started, 1),
         "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     }
-    publish(iteration.costs / "training.json", json.dumps(costs, indent=1).encode(), replace=True)
+    publish(iteration.stats / "training.json", json.dumps(costs, indent=1).encode(), replace=True)
     report(f"{iteration.dir.name} training: {describe(costs)}")
 
 

@@ -12,7 +12,7 @@ from store.errors import ConfigError
 from store.fingerprint import refuse_difference
 from store.run import Run
 from store.shards import Manifest, corrupt, required_manifest
-from store.stage import ANOTHER_RUN, lineage
+from store.stage import ANOTHER_RUN, fingerprint
 
 VERSIONED = ("peft", "transformers", "trl")
 
@@ -36,7 +36,7 @@ class Plan:
 
     @property
     def fingerprint(self) -> str:
-        return lineage(self.settings, self.parents)
+        return fingerprint(self.settings, self.parents)
 
 
 def make_plan(run: Run, config: Config, iteration: int) -> Plan:
@@ -63,7 +63,7 @@ def settings(config: Config) -> dict[str, Any]:
         "num_epochs": training.num_epochs,
         "length_grouping": training.length_grouping,
         "args": training.args,
-        **({} if training.publish_dtype == "base" else {"publish_dtype": training.publish_dtype}),  # older runs lack it
+        "publish_dtype": training.publish_dtype,
         "peft": config.peft.model_dump(),
         "versions": {package: version(package) for package in VERSIONED},
     }
@@ -80,7 +80,7 @@ def is_published(target: Path, plan: Plan) -> bool:
     refuse_difference(str(target), record.settings, plan.settings, ANOTHER_RUN)
     if record.parents != plan.parents:
         return False
-    files = {} if record.stands_for else record.files
+    files = {} if record.alias_of else record.files
     for name, file in files.items():
         if not (target / name).is_file() or (target / name).stat().st_size != file["bytes"]:
             raise corrupt(target / name, "it is missing or has another size than in the checkpoint's record")

@@ -13,7 +13,7 @@ from store.run import Run
 ROOT = Path(__file__).parents[2]
 PATHS = ["data.files.questions.path=x.jsonl"]
 SPLIT_PATHS = [f"data.files.{split}.path=x.jsonl" for split in ("train", "validation", "test")]
-NEEDED = {"data/local": PATHS, "data/local_splits": SPLIT_PATHS, "frontier/sometimes": ["data.frontier.run=pool"],
+NEEDED = {"data/local": PATHS, "data/local_splits": SPLIT_PATHS, "pass_rate/between": ["data.pass_rate.run=pool"],
           "data/hub": ["data.hub.repo=someone/questions"]}  # fmt: skip
 NOT_PINNED = {"data/hub", "data/nq_paper", "data/hotpot_qa", "data/web_questions"}
 MODELS_NOT_PINNED = ("gemma-3-1b", "llama-3.2-1b", "phi-4-mini", "qwen3-1.7b", "smollm3")

@@ -59,7 +59,7 @@ def make_run(tiny_model, tmp_path, monkeypatch):
         run = Run(name)
         files = describe_folder(tiny_model)
         folder = os.path.relpath(tiny_model, run.dir)
-        publish(run.base_model, Checkpoint(files, folder_digest(files), stands_for=folder).to_json())
+        publish(run.base_model, Checkpoint(files, folder_digest(files), alias_of=folder).to_json())
         return run
 
     return make
@@ -87,8 +87,8 @@ def test_rows_become_a_verified_checkpoint_with_its_parents_and_costs(make_run, 
     assert folder == run.iteration(1).checkpoint
     assert set(record.parents) == {"sft", "checkpoint"}
     assert record.parents["checkpoint"] == locate(run, 0)[1].digest != record.digest
-    assert visible(run.iteration(1).dir) == ["_costs", "checkpoint"]
-    costs = json.loads((run.iteration(1).costs / "training.json").read_text())
+    assert visible(run.iteration(1).dir) == ["checkpoint", "logs", "stats"]
+    costs = json.loads((run.iteration(1).stats / "training.json").read_text())
     assert (costs["rows"], costs["steps"], costs["processes"]) == (21, 3, 1)
     assert [entry["step"] for entry in costs["log"]] == [1, 2, 3]
     masks = [mask for rows in (make_rows(13), make_rows(8, seed=1)) for mask in rows["completion_mask"].to_pylist()]
@@ -173,7 +173,7 @@ def test_damaged_inputs_and_folders_in_the_way_are_refused(make_run, make_rows, 
         base = run.dir / "base"
         subprocess.run(["cp", "-r", tiny_model, base], check=True)
         record = read_record(run.base_model)
-        publish(run.base_model, Checkpoint(record.files, record.digest, stands_for="base").to_json(), replace=True)
+        publish(run.base_model, Checkpoint(record.files, record.digest, alias_of="base").to_json(), replace=True)
         content = bytearray((base / "model.safetensors").read_bytes())
         content[-1] ^= 1
         (base / "model.safetensors").write_bytes(content)
@@ -235,7 +235,7 @@ def test_the_losses_reach_an_experiment_tracker_and_stay_when_the_work_folder_go
     run = make_run("training.throughput.report_to=tensorboard")
     publish_rows(run, 0, make_rows(8))
     train(run)
-    (events,) = (run.iteration(1).costs / "tensorboard").rglob("events.out.tfevents.*")
+    (events,) = (run.iteration(1).logs / "tensorboard").rglob("events.out.tfevents.*")
     assert b"train/loss" in events.read_bytes()
     other = make_run("training.throughput.report_to=wandb", name="other")
     publish_rows(other, 0, make_rows(8))
@@ -376,7 +376,7 @@ def test_a_killed_training_goes_on_from_its_last_complete_checkpoint(make_run, m
     (half / "trainer_state.json").write_text('{"global_step": 7')
     os.utime(half, (2**33, 2**33))
     train(run)
-    costs = json.loads((run.iteration(1).costs / "training.json").read_text())
+    costs = json.loads((run.iteration(1).stats / "training.json").read_text())
     assert (costs["resumed_from_step"], costs["steps"], len(costs["log"])) == (5, 8, 8)
     assert weights(run) == weights(whole)
 
@@ -405,7 +405,7 @@ def test_sigterm_ends_it_with_143_and_the_next_run_goes_on(make_run, make_rows, 
     child.join(10)
     assert child.exitcode == 143
     train(run)
-    costs = json.loads((run.iteration(1).costs / "training.json").read_text())
+    costs = json.loads((run.iteration(1).stats / "training.json").read_text())
     assert costs["resumed_from_step"] >= 3
 
 
@@ -434,7 +434,7 @@ def test_two_processes_train_the_same_rows_to_the_same_losses_and_weights(make_r
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "not sharded" not in done.stderr
-    costs = [json.loads((run.iteration(1).costs / "training.json").read_text()) for run in (alone, shared)]
+    costs = [json.loads((run.iteration(1).stats / "training.json").read_text()) for run in (alone, shared)]
     assert [c["processes"] for c in costs] == [1, 2]
     losses = [[entry["loss"] for entry in c["log"]] for c in costs]
     assert losses[1] == pytest.approx(losses[0], rel=1e-5)

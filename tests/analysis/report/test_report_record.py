@@ -65,7 +65,7 @@ def test_a_report_of_a_run_that_is_not_there_says_what_to_do(loop):
 
 def test_costs_of_several_processes_add_up(copy):
     costs = read_record(copy).iterations[1].costs["generation"]
-    path = next(copy.iteration(1).costs.glob("generation-*.json"))
+    path = next(copy.iteration(1).stats.glob("generation-*.json"))
     twin = json.loads(path.read_text())
     path.with_name("generation-other-1.json").write_text(json.dumps(twin | {"peak_memory_bytes": 5}))
     doubled = read_record(copy).iterations[1].costs["generation"]
