@@ -20,7 +20,17 @@ from store.run import PLAN, Iteration, Run, stage_arguments
 from store.shards import WAY_OUT, Manifest, corrupt, read_bytes, read_manifest, read_object, verify_shard
 from store.stage import fingerprint
 
-PARTS = ("checkpoint", "initial_answers", "corrections", "trajectories", "rounds", "sft", "metrics.json")
+PARTS = (
+    "checkpoint",
+    "initial_answers",
+    "corrections",
+    "trajectories",
+    "rounds",
+    "sft",
+    "metrics.json",
+    "stats",
+    "logs",
+)
 DAMAGED = "damaged"  # the digest of a part that has a fault: what was made from it is not blamed for that
 
 

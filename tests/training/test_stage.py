@@ -87,7 +87,7 @@ def test_rows_become_a_verified_checkpoint_with_its_parents_and_costs(make_run, 
     assert folder == run.iteration(1).checkpoint
     assert set(record.parents) == {"sft", "checkpoint"}
     assert record.parents["checkpoint"] == locate(run, 0)[1].digest != record.digest
-    assert visible(run.iteration(1).dir) == ["checkpoint", "logs", "stats"]
+    assert visible(run.iteration(1).dir) == ["checkpoint", "stats"]
     costs = json.loads((run.iteration(1).stats / "training.json").read_text())
     assert (costs["rows"], costs["steps"], costs["processes"]) == (21, 3, 1)
     assert [entry["step"] for entry in costs["log"]] == [1, 2, 3]
@@ -281,14 +281,6 @@ def test_float32_is_published_on_request_and_is_another_training(make_run, make_
     assert read_record(run.iteration(1).checkpoint / RECORD).settings["publish_dtype"] == "float32"
     with pytest.raises(FingerprintMismatch, match=r"training\.publish_dtype"):
         make_run("training.publish_dtype=base")
-
-
-def test_a_run_older_than_publish_dtype_goes_on(make_run, make_rows):
-    run = make_run()
-    assert "publish_dtype" not in run.config.read_text()
-    publish_rows(run, 0, make_rows(8))
-    train(run)
-    assert "publish_dtype" not in read_record(run.iteration(1).checkpoint / RECORD).settings
 
 
 def test_iteration_zero_is_not_trained(make_run):
