@@ -140,6 +140,8 @@ class Walk:
         if number:
             base = fine_tunes_from(record.settings.get("fine_tuning", ""), number)
             made_from = {"sft": self.source.iteration(number - 1).sft, "checkpoint": self.model_path(base)}
+            if record.settings.get("rows") == "all":
+                made_from |= {f"sft_{m:02d}": self.source.iteration(m).sft for m in range(number - 1)}
             self.compare(self.source.iteration(number).checkpoint / RECORD, record.parents, made_from)
         return record.digest
 

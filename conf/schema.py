@@ -13,9 +13,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    SerializerFunctionWrapHandler,
     ValidationError,
-    model_serializer,
 )
 
 from conf.identity import EXECUTION
@@ -186,6 +184,7 @@ class StopCheck(Section):
 
 
 class Training(Section):
+    rows: Literal["last", "all"] = "last"  # D_{n-1}, or D_0 .. D_{n-1} without repeated ones
     batch_size: int = Field(ge=1)  # rows per optimizer step
     num_epochs: int = Field(ge=1)
     length_grouping: bool
@@ -195,12 +194,6 @@ class Training(Section):
     stop_check: StopCheck
     args: dict[str, Any]
     throughput: dict[str, Any]
-
-    @model_serializer(mode="wrap")
-    def _without_default_dtype(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave publish_dtype out where it is the default: runs that are older lack it, and are the same runs."""
-        values = serialize(self)
-        return {key: value for key, value in values.items() if (key, value) != ("publish_dtype", "base")}
 
 
 class Peft(Section):

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 import torch
 
@@ -28,7 +29,7 @@ from store.errors import (
 from store.publish import publish
 from store.run import Run
 from store.schemas import SFT
-from store.shards import Manifest, describe_shard, encode_shard, read_shard, shard_name
+from store.shards import Manifest, describe_shard, encode_shard, read_manifest, read_shard, shard_name
 
 ROOT = Path(__file__).parents[2]
 QUICK = (
@@ -103,6 +104,36 @@ def test_the_strategy_decides_which_checkpoint_is_fine_tuned(make_run, make_rows
     train(run, 1)
     train(run, 2)
     assert locate(run, 2)[1].parents["checkpoint"] == locate(run, base)[1].digest
+
+
+def test_replay_trains_on_every_iterations_rows_once(make_run, make_rows):
+    run, first, second = make_run("training.rows=all"), make_rows(16), make_rows(8, seed=1)
+    publish_rows(run, 0, first)
+    publish_rows(run, 1, pa.concat_tables([first.slice(4, 8), second]))
+    train(run, 1)
+    train(run, 2)
+    stats = json.loads((run.iteration(2).stats / "training.json").read_text())
+    assert (stats["rows"], stats["rows_kept"]) == (16 + 8, {"iter_00": 16, "iter_01": 16})
+    trained = pa.concat_tables([first, second])
+    assert stats["trained_tokens"] == sum(map(sum, trained["completion_mask"].to_pylist()))
+    parents = locate(run, 2)[1].parents
+    assert parents["sft_00"] == read_manifest(run.iteration(0).sft).digest
+    assert parents["sft"] == read_manifest(run.iteration(1).sft).digest
+
+    publish_rows(run, 0, make_rows(16, seed=2))
+    train(run, 1)
+    train(run, 2)
+    assert locate(run, 2)[1].parents["sft_00"] != parents["sft_00"]
+
+
+def test_replay_goes_on_where_an_iteration_kept_no_row(make_run, make_rows):
+    run = make_run("training.rows=all")
+    publish_rows(run, 0, make_rows(16))
+    publish_rows(run, 1)
+    train(run, 1)
+    train(run, 2)
+    assert locate(run, 2)[1].alias_of is None
+    assert json.loads((run.iteration(2).stats / "training.json").read_text())["rows"] == 16
 
 
 def test_a_finished_stage_takes_under_a_second_and_no_torch(make_run, make_rows):
