@@ -8,7 +8,7 @@ from tests.conftest import make_workspace
 
 def test_a_run_with_replay_is_whole(tmp_path, tiny_model):
     workspace = make_workspace(tmp_path, tiny_model)
-    workspace.iterate("demo", 2, "strategy=ENE", "training.rows=all")
+    workspace.iterate("demo", 2, "strategy=ENE", "training.rows=all", "training.stop_check.num_prompts=0")
     run = Run("demo", workspace.folder / "runs")
     parents = locate(run, 2)[1].parents
     assert parents.keys() == {"sft", "sft_00", "checkpoint"}
