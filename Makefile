@@ -154,7 +154,7 @@ upload: setup  ## copy what RUN has finished to TO=, a URL of fsspec: s3://bucke
 ##@ Development
 .PHONY: setup
 setup:  ## make .venv from the pinned lock; nothing to do when it is there
-	requirements/install.sh
+	@requirements/install.sh
 
 .PHONY: doctor
 doctor:  ## what this machine has, what is missing and what to do about it, and what a new run would choose

@@ -20,6 +20,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from conf.identity import EXECUTION, SCORING, without
+from conf.overrides import as_meant, is_read, key_of, merge, without_replaced_presets
 from conf.schema import Config, execution_file, known_keys, load, nearest, validate
 from conf.stored import FORMAT, check_format, read_settings, require_seal, sealed
 from store.errors import ConfigError, stage_main
@@ -46,7 +47,7 @@ def main(argv: list[str]) -> None:
     for argument in argv:
         if not OVERRIDE.fullmatch(argument):
             raise ConfigError(f"{argument!r} is not a setting. {USAGE}")
-    given = [argument for argument in argv if key_of(argument) not in ("run", "like")]
+    given = [as_meant(argument) for argument in argv if key_of(argument) not in ("run", "like")]
     names, likes = ([a.partition("=")[2] for a in argv if key_of(a) == key] for key in ("run", "like"))
     if len(names) != 1 or len(likes) > 1:
         raise ConfigError(f"exactly one run=<name> is needed, and at most one like=<name>. {USAGE}")
@@ -64,10 +65,6 @@ def main(argv: list[str]) -> None:
         refuse_other_samples(Run(config.samples_of), config)
     with locked(run):
         write(run, config.model_dump(mode="json"), with_stored)
-
-
-def key_of(override: str) -> str:
-    return override.lstrip("+~").partition("=")[0]
 
 
 def composed(run: Run, overrides: list[str]) -> dict[str, Any]:
@@ -93,6 +90,12 @@ def explain(message: str, overrides: list[str]) -> str:
     for key, _, value in keys:
         if key in groups and value not in groups[key]:
             return f"{key}={value} is not a preset{nearest(value, groups[key])} There are: {', '.join(groups[key])}"
+    if unread := [override for override in overrides if not is_read(override)]:
+        key, _, value = unread[0].partition("=")
+        return (
+            f"{key}={value} cannot be read ({message.strip().splitlines()[0]}): put quotes around the texts in it, "
+            f"inside those of ARGS, as in ARGS='{key}=[\"a=b\"]'"
+        )
     known = known_keys(Config)
     for override, (key, _, _) in zip(overrides, keys, strict=True):
         if not re.fullmatch(r"[\w.@/]+", key):
@@ -102,12 +105,6 @@ def explain(message: str, overrides: list[str]) -> str:
     return message.strip()
 
 
-def merge(stored: list[str], given: list[str]) -> list[str]:
-    """Return the overrides a run began with, each replaced by a given one for the same key, then what is new."""
-    fresh = {override.partition("=")[0]: override for override in given}
-    return [fresh.pop(old.partition("=")[0], old) for old in stored] + list(fresh.values())
-
-
 def inherited(run: Run, given: list[str]) -> list[str]:
     """Return the overrides of another run, without those of a section for which a preset is given: they belong to its
     own."""
@@ -115,12 +112,6 @@ def inherited(run: Run, given: list[str]) -> list[str]:
         raise ConfigError(f"like={run.name}: {run.config} is missing; `make status` lists the runs there are")
     require_seal(run)
     return without_replaced_presets(stored_overrides(run), given)
-
-
-def without_replaced_presets(stored: list[str], given: list[str]) -> list[str]:
-    """Return the stored overrides without those of a section for which a preset is given."""
-    presets = set(map(key_of, given))
-    return [override for override in stored if key_of(override).partition(".")[0] not in presets]
 
 
 def nothing_sampled(run: Run) -> bool:

@@ -1,4 +1,4 @@
-"""training.rows=all in a whole loop: what every checkpoint was trained from is there, and walks back to the questions."""
+"""training.rows=all in a whole loop: the rows that every checkpoint was trained from are there and verified."""
 
 from store.checkpoints import locate
 from store.run import Run
