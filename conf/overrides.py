@@ -12,7 +12,7 @@ def key_of(override: str) -> str:
 
 
 def as_meant(override: str) -> str:
-    """Return the override with its value quoted where Hydra cannot read it otherwise: a path with =, #, ~, a comma, a space
+    """Return the override, its value quoted where Hydra cannot read it otherwise: a path with =, #, ~, a comma, a space
     or a letter outside ASCII. `~/` is the home folder. Lists and mappings are left to the user's own quotes."""
     key, _, value = override.partition("=")
     if value.startswith("~/"):
