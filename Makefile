@@ -94,6 +94,15 @@ endef
 $(foreach n,$(shell seq 0 $(N)),$(eval $(call filter_rules,$(n))))
 $(foreach n,$(shell seq 1 $(N)),$(eval $(call train_rules,$(n),$(shell expr $(n) - 1))))
 
+# A skill that a small model can learn from its own answers: two of the kinds of DATA=skills, few questions, two epochs.
+DEMO := prompt=skills reward=exact_match data.skills.kinds=[compare,successor] data.train=80 data.validation=40 \
+	data.test=300 sampling.num_initial=3 sampling.num_corrections=3 sampling.max_tokens=8 filter.drop_duplicates=true \
+	training.num_epochs=2 training.args.learning_rate=2e-5
+.PHONY: demo
+demo: setup  ## a loop that visibly learns, ten minutes on two cores: the run demo, its curve in runs/demo/report.html
+	$(MAKE) iterate N=2 RUN=demo DATA=skills STRATEGY=ENE ARGS="$(DEMO)"
+	$(PYTHON) -m analysis.report run=demo
+
 .PHONY: sweep
 sweep: setup  ## a grid of runs from one pool of samples: ARGS="name=grid sampling.num_initial=1,3 strategy=EIF,FIE"
 	$(PYTHON) sweep.py --multirun $(ARGS)
@@ -154,7 +163,7 @@ upload: setup  ## copy what RUN has finished to TO=, a URL of fsspec: s3://bucke
 ##@ Development
 .PHONY: setup
 setup:  ## make .venv from the pinned lock; nothing to do when it is there
-	requirements/install.sh
+	@requirements/install.sh
 
 .PHONY: doctor
 doctor:  ## what this machine has, what is missing and what to do about it, and what a new run would choose

@@ -24,6 +24,7 @@ import hydra
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Glob
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
@@ -58,6 +59,8 @@ def main(argv: list[str]) -> int:
         axes, jobs = grid(argv)
         own = {"name": "sweep"} | {key: value for key, value in values(jobs[0]).items() if key in OWN}
         runs = {run_name(own["name"], axes, of_run(job)): of_run(job) for job in jobs}
+        if len(runs) < len(jobs):
+            raise ConfigError(f"{len(jobs)} combinations are {len(runs)} different runs: give each value once")
         composed_runs = [composed(Run(name), cell) for name, cell in runs.items()]
         for config in composed_runs:
             validate(config)
@@ -95,6 +98,8 @@ def grid(argv: Sequence[str]) -> tuple[list[str], list[list[str]]]:
     except HydraException as error:
         raise ConfigError(f"{' '.join(given)} is not a list of settings: {error}") from None
     overrides = [override for override in overrides if not override.is_hydra_override()]
+    if globs := [override.input_line for override in overrides if isinstance(override.value(), Glob)]:
+        raise ConfigError(f"{globs[0]}: glob() is not expanded here, write the values out, as in strategy=EIF,FIE")
     last = {override.key_or_group: override for override in overrides}  # the command line's, where both have one
     axes = sorted(key for key, override in last.items() if override.is_sweep_override())
     return axes, BasicSweeper.split_arguments(overrides, None)[0]
@@ -116,7 +121,9 @@ def run_name(sweep: str, axes: Sequence[str], overrides: Sequence[str]) -> str:
     on_axes = {key: value for key, value in values(overrides).items() if key in axes}
     keys = sorted(on_axes, key=lambda key: (order.get(key, len(order)), key))
     parts = [SHORT.get(key, key.rpartition(".")[2]) + on_axes[key] for key in keys]
-    name = "-".join([sweep, *(re.sub(r"[^A-Za-z0-9._]+", "_", part) for part in parts)])
+    name = "-".join([sweep, *(re.sub(r"[^A-Za-z0-9._-]+", "_", part) for part in parts)])
+    if name != "-".join([sweep, *parts]):  # a/b and a:b are two runs
+        name += f"-{digest(parts)[:6]}"
     return name if len(name) <= 100 else f"{name[:87]}-{digest(parts)[:12]}"
 
 

@@ -45,7 +45,7 @@ FROM trajectories
 WHERE question_id = (SELECT min(question_id) FROM trajectories WHERE transition = 'i->c')
 ORDER BY iteration, init_index, corr_index;
 
--- Which training questions are on M_0's frontier: right now and then, in 10 to 70 % of its initial answers?
+-- Which training questions does M_0 answer correctly now and then, in 10 to 70 % of its initial answers?
 SELECT question_id, any_value(question) AS question, avg(CAST(transition LIKE 'c->%' AS INTEGER)) AS pass_rate
 FROM trajectories WHERE split = 'train' AND iteration = 0
 GROUP BY question_id HAVING pass_rate BETWEEN 0.1 AND 0.7 ORDER BY pass_rate DESC, question_id;

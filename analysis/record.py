@@ -98,7 +98,7 @@ def read_iteration(source: Run, iteration: Iteration) -> IterationRecord:
         counts=counts,
         manifests=manifests,
         checkpoint=locate(source, iteration.number)[1],
-        costs=read_costs(iteration.costs),
+        costs=read_costs(iteration.stats),
         rounds={split: curve for split, curve in curves.items() if curve},
     )
 

@@ -57,7 +57,7 @@ def row(estimate: StartEstimate) -> str:
 
 def seconds_per_token(iteration: Iteration) -> float:
     """Of a worker's time, for an iteration's generation, engine starts included; NaN where its samples were copied."""
-    costs = read_costs(iteration.costs).get("generation", {})
+    costs = read_costs(iteration.stats).get("generation", {})
     tokens = costs.get("generated_tokens")
     return costs["seconds"] / tokens if tokens else float("nan")
 

@@ -77,7 +77,7 @@ def finished_parts(run: Run) -> Iterator[list[Path]]:
     for iteration in run.iterations():
         record = read_record(iteration.checkpoint / RECORD)
         if record is not None:
-            files = [] if record.stands_for else list(record.files)
+            files = [] if record.alias_of else list(record.files)
             yield [iteration.checkpoint / name for name in [*files, CARD, RECORD]]
         for path in sorted(iteration.dir.glob(f"[!.]*/{MANIFEST}")):
             yield table(path.parent)

@@ -18,9 +18,19 @@ from store.errors import ConfigError, CorruptArtifact, PipelineError, stage_main
 from store.fingerprint import digest, digest_bytes
 from store.run import PLAN, Iteration, Run, stage_arguments
 from store.shards import WAY_OUT, Manifest, corrupt, read_bytes, read_manifest, read_object, verify_shard
-from store.stage import lineage
+from store.stage import fingerprint
 
-PARTS = ("checkpoint", "initial_answers", "corrections", "trajectories", "rounds", "sft", "metrics.json")
+PARTS = (
+    "checkpoint",
+    "initial_answers",
+    "corrections",
+    "trajectories",
+    "rounds",
+    "sft",
+    "metrics.json",
+    "stats",
+    "logs",
+)
 DAMAGED = "damaged"  # the digest of a part that has a fault: what was made from it is not blamed for that
 
 
@@ -130,6 +140,8 @@ class Walk:
         if number:
             base = fine_tunes_from(record.settings.get("fine_tuning", ""), number)
             made_from = {"sft": self.source.iteration(number - 1).sft, "checkpoint": self.model_path(base)}
+            if record.settings.get("rows") == "all":
+                made_from |= {f"sft_{m:02d}": self.source.iteration(m).sft for m in range(number - 1)}
             self.compare(self.source.iteration(number).checkpoint / RECORD, record.parents, made_from)
         return record.digest
 
@@ -168,7 +180,7 @@ class Walk:
         stated = manifest.shards[path.name]
         if (header["sha256"], header["rows"]) != (stated["sha256"], stated["rows"]):
             raise corrupt(path, "it is not the file that the manifest names")
-        if header["lineage"] != lineage(manifest.settings, manifest.parents):
+        if header["fingerprint"] != fingerprint(manifest.settings, manifest.parents):
             raise corrupt(path, "it belongs to another run, iteration or setting than its manifest")
 
     def metrics(self, iteration: Iteration) -> str | None:
@@ -184,7 +196,9 @@ class Walk:
         self.read(path)
         if values.pop("digest", None) != digest(values):
             raise corrupt(path, "it was edited: its content does not match its digest")
-        if manifest and lineage(values["settings"], values["parents"]) != lineage(manifest.settings, manifest.parents):
+        if manifest and fingerprint(values["settings"], values["parents"]) != fingerprint(
+            manifest.settings, manifest.parents
+        ):
             raise corrupt(path, f"{iteration.initial_answers} was made by another plan")
 
     def compare(self, path: Path, stated: Mapping[str, str], parents: Mapping[str, Path]) -> None:

@@ -103,7 +103,7 @@ def write_stage(folder: Path, stage: str, tables: list[pa.Table], extra: dict[st
     shards = {}
     for index, table in enumerate(tables):
         name = shard_name("train", index, len(tables))
-        content = encode_shard(table, table.schema, {"stage": stage, "lineage": "bench"})
+        content = encode_shard(table, table.schema, {"stage": stage, "fingerprint": "bench"})
         (folder / name).write_bytes(content)
         shards[name] = describe_shard(content, verify_shard(content, folder / name))
     rows = sum(table.num_rows for table in tables)

@@ -58,7 +58,7 @@ def measure(place: Place) -> list[Row]:
 
 
 def only_costs(run: Run) -> dict[str, Any]:
-    (path,) = run.iteration(0).costs.glob("generation-*.json")
+    (path,) = run.iteration(0).stats.glob("generation-*.json")
     return json.loads(path.read_text(encoding="utf-8"))
 
 

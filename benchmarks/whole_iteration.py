@@ -42,7 +42,7 @@ class Stage:
 
         with contextlib.chdir(self.place.folder), mock.patch.object(generation.__main__, "Progress", FirstToken):
             generation.__main__.main([f"run={self.run.name}", "iteration=0"])
-        (path,) = self.run.iteration(0).costs.glob("generation-*.json")
+        (path,) = self.run.iteration(0).stats.glob("generation-*.json")
         self.costs.append(json.loads(path.read_text(encoding="utf-8")))
         return clock(self.place.size.device) - began
 

@@ -20,8 +20,9 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from conf.identity import EXECUTION, SCORING, without
+from conf.overrides import as_meant, is_read, key_of, merge, without_replaced_presets
 from conf.schema import Config, execution_file, known_keys, load, nearest, validate
-from conf.stored import read_settings, require_seal, sealed
+from conf.stored import FORMAT, check_format, read_settings, require_seal, sealed
 from store.errors import ConfigError, stage_main
 from store.fingerprint import difference, refuse_difference
 from store.publish import publish
@@ -46,7 +47,7 @@ def main(argv: list[str]) -> None:
     for argument in argv:
         if not OVERRIDE.fullmatch(argument):
             raise ConfigError(f"{argument!r} is not a setting. {USAGE}")
-    given = [argument for argument in argv if key_of(argument) not in ("run", "like")]
+    given = [as_meant(argument) for argument in argv if key_of(argument) not in ("run", "like")]
     names, likes = ([a.partition("=")[2] for a in argv if key_of(a) == key] for key in ("run", "like"))
     if len(names) != 1 or len(likes) > 1:
         raise ConfigError(f"exactly one run=<name> is needed, and at most one like=<name>. {USAGE}")
@@ -64,10 +65,6 @@ def main(argv: list[str]) -> None:
         refuse_other_samples(Run(config.samples_of), config)
     with locked(run):
         write(run, config.model_dump(mode="json"), with_stored)
-
-
-def key_of(override: str) -> str:
-    return override.lstrip("+~").partition("=")[0]
 
 
 def composed(run: Run, overrides: list[str]) -> dict[str, Any]:
@@ -93,6 +90,12 @@ def explain(message: str, overrides: list[str]) -> str:
     for key, _, value in keys:
         if key in groups and value not in groups[key]:
             return f"{key}={value} is not a preset{nearest(value, groups[key])} There are: {', '.join(groups[key])}"
+    if unread := [override for override in overrides if not is_read(override)]:
+        key, _, value = unread[0].partition("=")
+        return (
+            f"{key}={value} cannot be read ({message.strip().splitlines()[0]}): put quotes around the texts in it, "
+            f"inside those of ARGS, as in ARGS='{key}=[\"a=b\"]'"
+        )
     known = known_keys(Config)
     for override, (key, _, _) in zip(overrides, keys, strict=True):
         if not re.fullmatch(r"[\w.@/]+", key):
@@ -102,12 +105,6 @@ def explain(message: str, overrides: list[str]) -> str:
     return message.strip()
 
 
-def merge(stored: list[str], given: list[str]) -> list[str]:
-    """Return the overrides a run began with, each replaced by a given one for the same key, then what is new."""
-    fresh = {override.partition("=")[0]: override for override in given}
-    return [fresh.pop(old.partition("=")[0], old) for old in stored] + list(fresh.values())
-
-
 def inherited(run: Run, given: list[str]) -> list[str]:
     """Return the overrides of another run, without those of a section for which a preset is given: they belong to its
     own."""
@@ -115,12 +112,6 @@ def inherited(run: Run, given: list[str]) -> list[str]:
         raise ConfigError(f"like={run.name}: {run.config} is missing; `make status` lists the runs there are")
     require_seal(run)
     return without_replaced_presets(stored_overrides(run), given)
-
-
-def without_replaced_presets(stored: list[str], given: list[str]) -> list[str]:
-    """Return the stored overrides without those of a section for which a preset is given."""
-    presets = set(map(key_of, given))
-    return [override for override in stored if key_of(override).partition(".")[0] not in presets]
 
 
 def nothing_sampled(run: Run) -> bool:
@@ -157,12 +148,14 @@ def write(run: Run, values: dict[str, Any], overrides: list[str]) -> None:
         for parent in parents:
             source, target = source[parent], target.setdefault(parent, {})
         target[leaf] = source.pop(leaf)
-    text = yaml.safe_dump(values | {"overrides": overrides}, sort_keys=False, allow_unicode=True, width=110)
+    text = yaml.safe_dump(
+        {"format": FORMAT} | values | {"overrides": overrides}, sort_keys=False, allow_unicode=True, width=110
+    )
     content = sealed(text.encode())
     if run.config.exists():
         old = read_settings(run.config)
-        written = {key: value for key, value in old.items() if key not in ("overrides", "digest")}
-        written = with_new_settings(written, values)
+        check_format(run.config, old)
+        written = {key: value for key, value in old.items() if key not in ("format", "overrides", "digest")}
         if not nothing_sampled(run):
             refuse_difference(str(run.config), written, values, ANOTHER_RUN)
         require_seal(run)
@@ -183,17 +176,6 @@ def archive_what_differs(run: Run, written: Mapping[str, Any], values: Mapping[s
     stale = [path for key, path in made.items() if path.exists() and written.get(key) != values.get(key)]
     for path in [*stale, *sorted(run.dir.glob("iter_*"))]:
         print(f"{path}: made from the earlier settings, moved to {set_aside(path).name}", flush=True)
-
-
-def with_new_settings(written: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings written by an earlier version with those that it did not know yet and that are off: null."""
-    filled = dict(written)
-    for key, value in values.items():
-        if value is None:
-            filled.setdefault(key, None)
-        elif isinstance(value, Mapping) and isinstance(written.get(key), Mapping):
-            filled[key] = with_new_settings(written[key], value)
-    return filled
 
 
 def refuse_credentials(overrides: list[str]) -> None:

@@ -13,14 +13,12 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    SerializerFunctionWrapHandler,
     ValidationError,
-    model_serializer,
 )
 
 from conf.identity import EXECUTION
 from conf.question_files import check_origins, check_splits
-from conf.stored import read_settings, require_seal
+from conf.stored import check_format, read_settings, require_seal
 from store.errors import ConfigError
 from store.fingerprint import flatten
 from store.run import RUN_NAME, Run
@@ -75,7 +73,7 @@ class Columns(Section):
     answers: list[str] = Field(min_length=1)
 
 
-class Frontier(Section):
+class PassRate(Section):
     run: str = Field(pattern=RUN_NAME.pattern)
     low: float = Field(ge=0, le=1)
     high: float = Field(ge=0, le=1)
@@ -95,7 +93,7 @@ class Data(Section):
     answer_marker: str | None
     max_bad_fraction: float = Field(ge=0, le=1)
     allow_unpinned: bool
-    frontier: Frontier | None
+    pass_rate: PassRate | None
 
 
 class ModelHub(Section):
@@ -121,7 +119,7 @@ class Model(Section):
     name: str
     license: str
     path: str | None
-    template_args: dict[str, Any] = {}  # of the chat template; older runs lack it
+    template_args: dict[str, Any] = {}  # of the chat template
     hub: ModelHub | None
     gguf: Gguf | None
 
@@ -186,6 +184,7 @@ class StopCheck(Section):
 
 
 class Training(Section):
+    rows: Literal["last", "all"] = "last"  # D_{n-1}, or D_0 .. D_{n-1} without repeated ones
     batch_size: int = Field(ge=1)  # rows per optimizer step
     num_epochs: int = Field(ge=1)
     length_grouping: bool
@@ -195,12 +194,6 @@ class Training(Section):
     stop_check: StopCheck
     args: dict[str, Any]
     throughput: dict[str, Any]
-
-    @model_serializer(mode="wrap")
-    def _without_default_dtype(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave publish_dtype out where it is the default: runs that are older lack it, and are the same runs."""
-        values = serialize(self)
-        return {key: value for key, value in values.items() if (key, value) != ("publish_dtype", "base")}
 
 
 class Peft(Section):
@@ -308,8 +301,9 @@ def load(run: Run, rescored: bool = False) -> Config:
     """Return the settings of a run, from its folder. ConfigError for a run that scores another's samples, unless
     `rescored`: only who makes no samples, models or questions can do with one."""
     values, execution = read_settings(run.config), read_settings(execution_file(run))
+    check_format(run.config, values)
     require_seal(run)
-    del values["overrides"], values["digest"]
+    del values["format"], values["overrides"], values["digest"]
     for key in EXECUTION:  # nothing else is taken from there
         *parents, leaf = key.split(".")
         source: Any = execution

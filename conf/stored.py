@@ -5,10 +5,12 @@ from typing import Any
 
 import yaml
 
-from store.errors import ConfigError, CorruptArtifact
+from store.errors import ConfigError, CorruptArtifact, FingerprintMismatch
 from store.fingerprint import digest_bytes
 from store.run import Run
 from store.shards import read_bytes
+
+FORMAT = 2  # of a run's files and columns: to be raised when older runs cannot be read (CHANGELOG.md says what changed)
 
 
 def read_settings(path: Path) -> dict[str, Any]:
@@ -24,6 +26,16 @@ def read_settings(path: Path) -> dict[str, Any]:
             f"{path} holds a {type(values).__name__}, settings were expected: restore it, or start another run"
         )
     return values
+
+
+def check_format(path: Path, values: dict[str, Any]) -> None:
+    """Raise FingerprintMismatch for settings that another version's format of runs goes with."""
+    found = values.get("format", 1)
+    if found != FORMAT:
+        raise FingerprintMismatch(
+            f"{path} is of format {found}, this version reads and writes format {FORMAT}: finish the run with the "
+            f"version that made it, or start another with `make iterate LIKE={path.parent.name} RUN=<new name>`"
+        )
 
 
 def samples_run(run: Run) -> Run:

@@ -19,7 +19,7 @@ from conf.schema import load
 from data import skills
 from data.look import arguments_of, look
 from data.overlap import OVERLAP, compare_splits
-from data.pass_rate import on_frontier, scored_samples
+from data.pass_rate import scored_samples, with_pass_rate
 from data.reports import json_lines, refuse_empty_splits, refuse_unusable, summary
 from data.rows import Question, Reading, read_questions
 from data.sources import SourceFile, fetch
@@ -31,10 +31,10 @@ from store.publish import publish, sweep_temporaries
 from store.run import Run, locked, stage_arguments
 from store.schemas import QUESTIONS, SPLITS
 from store.shards import QUARANTINED, Manifest, read_manifest, shard_name
-from store.stage import finished, lineage, refuse_strays
+from store.stage import fingerprint, finished, refuse_strays
 
 DROPPED = "_dropped_aliases.jsonl"
-FRONTIER = "frontier"  # among the parents: the samples it was found by
+PASS_RATE = "pass_rate"  # among the parents: the samples it was found by
 # What decides the questions; the limit of bad rows and the leave to take an unpinned revision do not.
 DECIDING = ("source", *SPLITS, "seed", "splits", "columns", "answer_marker")
 
@@ -52,7 +52,7 @@ def main(argv: list[str]) -> None:
 def already_made(folder: Path, config: Mapping[str, Any]) -> Manifest | None:
     """Return the manifest of complete questions; FingerprintMismatch when the settings or a local file changed.
 
-    A local file, or a run for the frontier, that is gone does not invalidate the questions made from it: its recorded
+    A local file, or a run for the pass rate, that is gone does not invalidate the questions made from it: its recorded
     digest stands.
     """
     recorded = read_manifest(folder)
@@ -62,15 +62,15 @@ def already_made(folder: Path, config: Mapping[str, Any]) -> Manifest | None:
     for name, origins in config["files"].items():
         if origins["path"] is not None and Path(origins["path"]).exists():
             sha256[name] = digest_file(Path(origins["path"]))
-    frontier = config["frontier"]
-    if frontier and (samples := read_manifest(Run(frontier["run"]).iteration(0).trajectories)):
-        sha256[FRONTIER] = samples.digest
+    pass_rate = config["pass_rate"]
+    if pass_rate and (samples := read_manifest(Run(pass_rate["run"]).iteration(0).trajectories)):
+        sha256[PASS_RATE] = samples.digest
     return finished(folder, settings(config, sha256), recorded.parents)
 
 
 def settings(config: Mapping[str, Any], sha256: Mapping[str, str]) -> dict[str, Any]:
     """Return what the questions depend on. A local file is its sha256, wherever it lies; the other origins are pinned.
-    The frontier is that of some samples, whatever their run is called."""
+    The pass rate is that of some samples, whatever their run is called."""
     files = {}
     for name, origins in config["files"].items():
         if origins.get("generator"):
@@ -79,10 +79,10 @@ def settings(config: Mapping[str, Any], sha256: Mapping[str, str]) -> dict[str, 
             files[name] = {"sha256": sha256.get(name)}
         else:
             files[name] = {"hub": origins["hub"], "wheel": origins["wheel"]}
-    frontier = config["frontier"]
-    if frontier:
-        frontier = {"low": frontier["low"], "high": frontier["high"], "samples": sha256.get(FRONTIER)}
-    return {key: config[key] for key in DECIDING} | {"files": files, "frontier": frontier}
+    pass_rate = config["pass_rate"]
+    if pass_rate:
+        pass_rate = {"low": pass_rate["low"], "high": pass_rate["high"], "samples": sha256.get(PASS_RATE)}
+    return {key: config[key] for key in DECIDING} | {"files": files, "pass_rate": pass_rate}
 
 
 def make_questions(folder: Path, config: Mapping[str, Any]) -> Manifest:
@@ -93,11 +93,11 @@ def make_questions(folder: Path, config: Mapping[str, Any]) -> Manifest:
     readings = without_duplicates({name: read(source, config) for name, source in sources.items()})
     parents = {name: source.origin["sha256"] for name, source in sources.items()}
     eligible = None
-    if config["frontier"]:
-        run = Run(config["frontier"]["run"])
+    if config["pass_rate"]:
+        run = Run(config["pass_rate"]["run"])
         samples = scored_samples(run)
-        parents[FRONTIER] = samples.digest
-        eligible = on_frontier(run, samples, config["frontier"]["low"], config["frontier"]["high"])
+        parents[PASS_RATE] = samples.digest
+        eligible = with_pass_rate(run, samples, config["pass_rate"]["low"], config["pass_rate"]["high"])
     splits, available, left_out = draw(readings, parts, config["seed"], eligible)
     set_aside = [row for reading in readings.values() for row in reading.set_aside] + left_out
     dropped = [row for reading in readings.values() for row in reading.dropped_aliases]
@@ -111,7 +111,7 @@ def make_questions(folder: Path, config: Mapping[str, Any]) -> Manifest:
     for name, content in reports.items():
         publish(folder / name, content, replace=True)
     deciding = settings(config, parents)
-    described = publish_shards(folder, splits, config["source"], lineage(deciding, parents))
+    described = publish_shards(folder, splits, config["source"], fingerprint(deciding, parents))
     extra = {
         "sources": {name: source.origin | {"rows": readings[name].num_rows} for name, source in sources.items()},
         "available": available,
@@ -136,16 +136,18 @@ def read(source: SourceFile, config: Mapping[str, Any]) -> Reading:
 
 
 def publish_shards(
-    folder: Path, splits: Mapping[str, list[Question]], source: str, own_lineage: str
+    folder: Path, splits: Mapping[str, list[Question]], source: str, own_fingerprint: str
 ) -> dict[str, dict[str, Any]]:
     """One shard per split, in the order of the draw; a shard that is there already must hold the same."""
     described = {}
     for split, questions in splits.items():
         path = folder / shard_name(split, 0, 1)
         table = as_table(questions, split, source)
-        shards.write_shard(path, table, QUESTIONS, {"stage": "questions", "split": split, "lineage": own_lineage})
+        shards.write_shard(
+            path, table, QUESTIONS, {"stage": "questions", "split": split, "fingerprint": own_fingerprint}
+        )
         found, header = shards.read_shard(path, QUESTIONS)
-        if header["lineage"] != own_lineage or not found.equals(table):
+        if header["fingerprint"] != own_fingerprint or not found.equals(table):
             raise shards.corrupt(path, "it holds other questions than the source and the settings give")
         described[path.name] = shards.describe_shard(shards.read_bytes(path), header)
     refuse_strays(folder, set(described))

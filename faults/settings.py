@@ -36,7 +36,7 @@ WORDS = ("cuda", "vllm", "transformers", "evolving", "fixed", "improving", "stra
 # there may be no GPU here.
 COMPOSED = ("run", "model.", "data.files.questions.path", "device")
 # The run has one file of questions, and there is no other run.
-NO_OTHER = [*(f"data.splits.{split}.file" for split in SPLITS), "samples_of", "data.frontier"]
+NO_OTHER = [*(f"data.splits.{split}.file" for split in SPLITS), "samples_of", "data.pass_rate"]
 CONFIG = f"runs/{RUN}/config.yaml"
 
 Values = dict[str, Any]

@@ -35,7 +35,7 @@ from store.run import Run
 from tests.conftest import QUESTIONS, make_tiny_model
 
 RUN = "demo"
-UNEQUAL = (".lock", "_costs")  # what equal runs may differ in, beside temporary files
+UNEQUAL = (".lock", "logs", "stats")  # what equal runs may differ in, beside temporary files
 MEMORY = Path("/dev/shm")  # of a trial's 0.2 s on a disk with fsyncs of 6 ms, 0.1 s are these
 TOO_LONG = {"question": f"60: {'amber or ' * 700}red?", "answers": ["amber"]}  # quarantined by generation
 

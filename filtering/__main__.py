@@ -46,7 +46,7 @@ def main(argv: list[str]) -> None:
         used = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
         peak = max(usage.ru_maxrss for usage in used) * 1024
         costs = {"seconds": round(time.monotonic() - started, 3), "processes": processes, "peak_memory_bytes": peak}
-        publish(source.folder.costs / "filtering.json", json.dumps(costs).encode(), replace=True)
+        publish(source.folder.stats / "filtering.json", json.dumps(costs).encode(), replace=True)
         print(f"{label}: peak {peak / 2**30:.1f} GiB a process, {costs['seconds']:.0f} s", flush=True)
         print(describe(summary), flush=True)
 

@@ -13,7 +13,7 @@ from store.fingerprint import digest_bytes, digest_file
 from store.publish import publish, sweep_temporaries
 from store.schemas import SPLITS
 from store.shards import QUARANTINED, Manifest, read_shard
-from store.stage import finished, lineage, refuse_strays, set_aside
+from store.stage import fingerprint, finished, refuse_strays, set_aside
 
 
 def is_complete(source: Source, settings: Settings) -> bool:
@@ -33,10 +33,10 @@ def parts_of(source: Source) -> list[Path]:
 
 def filter_iteration(source: Source, settings: Settings, iteration: int, processes: int = 1) -> dict[str, Any]:
     """Make trajectories/, metrics.json and sft/, whose manifest comes last; returns what metrics.json holds."""
-    folder, fingerprint, parents = source.folder, asdict(settings), source.parents
+    folder, decided, parents = source.folder, asdict(settings), source.parents
     for part in parts_of(source):
-        clear_the_way(part, lineage(fingerprint, parents))
-    header = {"iteration": iteration, "lineage": lineage(fingerprint, parents)}
+        clear_the_way(part, fingerprint(decided, parents))
+    header = {"iteration": iteration, "fingerprint": fingerprint(decided, parents)}
     tables = write_tables(source, settings, header, processes)
 
     quarantined, reports = tables.quarantined, {}
@@ -47,7 +47,7 @@ def filter_iteration(source: Source, settings: Settings, iteration: int, process
         reports = {"reports": {QUARANTINED: digest_bytes(content)}}
     written = num_rows(tables.trajectories)
     trajectories = Manifest(
-        "trajectories", iteration, fingerprint, parents, written + len(quarantined), written, len(quarantined),
+        "trajectories", iteration, decided, parents, written + len(quarantined), written, len(quarantined),
         tables.trajectories, extra=reports,
     )  # fmt: skip
     trajectories.write(folder.trajectories)
@@ -55,7 +55,7 @@ def filter_iteration(source: Source, settings: Settings, iteration: int, process
 
     if source.further_rounds:
         rows = num_rows(tables.rounds)
-        Manifest("rounds", iteration, fingerprint, parents, rows, rows, 0, tables.rounds).write(folder.rounds)
+        Manifest("rounds", iteration, decided, parents, rows, rows, 0, tables.rounds).write(folder.rounds)
         refuse_strays(folder.rounds, set(tables.rounds))
 
     summary = summarize(settings, iteration, tables) | {"trajectories": trajectories.digest}
@@ -63,7 +63,7 @@ def filter_iteration(source: Source, settings: Settings, iteration: int, process
     publish(folder.metrics, content, replace=True)
 
     kept, extra = num_rows(tables.sft), {"trajectories": trajectories.digest, "metrics": digest_bytes(content)}
-    sft = Manifest("sft", iteration, fingerprint, parents, kept, kept, 0, tables.sft, extra=extra)
+    sft = Manifest("sft", iteration, decided, parents, kept, kept, 0, tables.sft, extra=extra)
     refuse_strays(folder.sft, set(tables.sft))
     sft.write(folder.sft)
     return summary
@@ -86,11 +86,11 @@ def summarize(settings: Settings, iteration: int, tables: Tables) -> dict[str, A
     }
 
 
-def clear_the_way(folder: Path, expected_lineage: str) -> None:
+def clear_the_way(folder: Path, expected_fingerprint: str) -> None:
     """Remove a killed writer's temporary files, and move aside shards that it made from something else."""
     if folder.is_dir():
         sweep_temporaries(folder)
-        if any(read_shard(path)[1]["lineage"] != expected_lineage for path in folder.glob("*.parquet")):
+        if any(read_shard(path)[1]["fingerprint"] != expected_fingerprint for path in folder.glob("*.parquet")):
             set_aside(folder)
 
 

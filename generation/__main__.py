@@ -35,7 +35,7 @@ def main(argv: list[str]) -> None:
             print(f"{label}: complete", flush=True)
             return
         started = time.monotonic()
-        for part in (*tables(folder.dir, plan), folder.costs):
+        for part in (*tables(folder.dir, plan), folder.stats, folder.logs):
             make_folder(part)
             sweep_temporaries(part)
         if config.launcher.pool and number == 0:
@@ -56,7 +56,7 @@ def main(argv: list[str]) -> None:
 
 def peak_memory(folder: Iteration) -> str:
     """Return what a worker held at most of the machine's memory; nothing where there was none."""
-    costs = (read_object(path) for path in folder.costs.glob("generation-*.json"))
+    costs = (read_object(path) for path in folder.stats.glob("generation-*.json"))
     peak = max((each.get("peak_memory_bytes", 0) for each in costs), default=0)
     return f"peak {peak / 2**30:.1f} GiB a worker, " if peak else ""
 

@@ -60,7 +60,7 @@ class ShardContext:
             "iteration": self.plan.iteration,
             "split": shard.split,
             "questions": [shard.start, shard.stop],
-            "lineage": self.plan.lineage,
+            "fingerprint": self.plan.fingerprint,
             "quarantined": quarantined,
         }
         write_shard(self.path(shard, turn), table, schema_of(turn), header | more)
@@ -70,8 +70,8 @@ class ShardContext:
         if turn == 0 and shard.split in self.plan.reused:
             folder = self.run.iteration(0).initial_answers
             return header["sha256"] == required_manifest(folder, "make iterate").shards[shard.file]["sha256"]
-        stated = (header["lineage"], header["split"], header["questions"])
-        return stated == (self.plan.lineage, shard.split, [shard.start, shard.stop])
+        stated = (header["fingerprint"], header["split"], header["questions"])
+        return stated == (self.plan.fingerprint, shard.split, [shard.start, shard.stop])
 
 
 def schema_of(turn: int) -> pa.Schema:

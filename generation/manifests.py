@@ -48,8 +48,8 @@ def _verified(
     for shard in shards:
         content = read_bytes(folder / shard.file)
         _, header = decode_shard(content, folder / shard.file, schema)
-        stated = (header["lineage"], header["split"], header["questions"])
-        if stated != (plan.lineage, shard.split, [shard.start, shard.stop]):
+        stated = (header["fingerprint"], header["split"], header["questions"])
+        if stated != (plan.fingerprint, shard.split, [shard.start, shard.stop]):
             raise corrupt(folder / shard.file, "it belongs to another run, iteration, setting or place")
         headers[shard.file] = header
         described[shard.file] = describe_shard(content, header)

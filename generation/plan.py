@@ -16,7 +16,7 @@ from store.publish import publish
 from store.run import PLAN, Iteration, Run
 from store.schemas import SPLITS
 from store.shards import corrupt, read_manifest, read_object, required_manifest, shard_name
-from store.stage import ANOTHER_RUN, is_whole, lineage, set_aside
+from store.stage import ANOTHER_RUN, fingerprint, is_whole, set_aside
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,8 @@ class Plan:
         return max(shard.num_rounds for shard in self.shards)
 
     @property
-    def lineage(self) -> str:
-        return lineage(self.settings, self.parents)
+    def fingerprint(self) -> str:
+        return fingerprint(self.settings, self.parents)
 
 
 def make_plan(run: Run, config: Config, iteration: int) -> Plan:
@@ -93,9 +93,9 @@ def split_shards(split: str, num_questions: int, config: Config) -> list[Shard]:
 
 def settings(config: Config) -> dict[str, Any]:
     """Everything that decides which samples are drawn; batch sizes, workers and device do not."""
-    template_args = {"template_args": config.model.template_args} if config.model.template_args else {}
-    return template_args | {
+    return {
         "seed": config.seed,
+        "template_args": config.model.template_args,
         "prompt": config.prompt.model_dump(),
         "sampling": config.sampling.model_dump(),
         "eval": config.eval.model_dump(),

@@ -53,7 +53,7 @@ def copy_samples(run: Run, plan: Plan, pool: Run) -> int:
             copied += copy_shard(context, shard, pool)
     if copied:
         counts = {"copied_samples": copied, "generated_tokens": 0, "seconds": round(time.monotonic() - started, 3)}
-        publish(context.folder.costs / "generation-pool.json", json.dumps(counts, indent=1).encode(), replace=True)
+        publish(context.folder.stats / "generation-pool.json", json.dumps(counts, indent=1).encode(), replace=True)
     return copied
 
 

@@ -22,11 +22,9 @@ from tokenizers import Tokenizer, normalizers
 
 from store.chat import ChatMessages, ChatTemplate, marked_turns, stop_token_ids
 from store.errors import BadInput, ConfigError
-from store.fingerprint import digest_bytes, digest_file
 from store.thinking import KEPT_WHEN_DECODED, MARK, opened_thought
 
 GUARDS = [chr(code) for code in range(0xE000, 0xF900)]  # the private use area, which ordinary text does not use
-FINGERPRINTED = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 LOOKS_LIKE_CONTROL = re.compile(r"<[|｜].*[|｜]>")
 # What every chat has, with the white space that templates and tokenizers are known to treat specially.
 PROBE = [
@@ -110,14 +108,6 @@ class ChatTokenizer:
                 pieces += [self._backend.decode(token_ids[start:end], skip_special_tokens=True), self._kept[token]]
                 start = end + 1
         return "".join([*pieces, self._backend.decode(token_ids[start:], skip_special_tokens=True)])
-
-    def fingerprint(self) -> dict[str, str]:
-        """Digests of all that decides which ids a chat has and where a completion ends."""
-        files = [self._model_dir / name for name in FINGERPRINTED]
-        return {path.name: digest_file(path) for path in files if path.exists()} | {
-            "chat_template": digest_bytes(self._template.encode()),
-            "stop_token_ids": ",".join(map(str, self.stop_token_ids)),
-        }
 
     def _encode(self, messages: ChatMessages) -> list[int]:
         text = "".join(message["content"] for message in messages)

@@ -62,7 +62,7 @@ def work(run: Run, config: Config, plan: Plan, queue: ShardQueue, reporter: Repo
         reporter.tell("engine", seconds=round(engine_seconds, 2))
         builder = RequestBuilder.of(config, plan.iteration, tokenizer.encode, folder)
         sample(queue, context, engine, builder, tokenizer, reporter, serial)
-    reporter.record_costs(context.folder.costs, engine_seconds, time.monotonic() - started)
+    reporter.record_costs(context.folder.stats, engine_seconds, time.monotonic() - started)
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ LOADABLE_CODE = ("*.py", "*.pt", "*.pth", "*.bin", "*.pkl", "*.pickle", "*.ckpt"
 class Checkpoint:
     """A model folder's record. files: {name: {bytes, sha256}}; digest identifies the model, the path does not.
 
-    settings, parents: what it was trained with and from. stands_for: the folder that holds the weights where a
+    settings, parents: what it was trained with and from. alias_of: the folder that holds the weights where a
     checkpoint is another one by reference (nothing was kept to train on and `on_empty` is keep_model).
     """
 
@@ -50,7 +50,7 @@ class Checkpoint:
     digest: str
     settings: dict[str, Any] = field(default_factory=dict)
     parents: dict[str, str] = field(default_factory=dict)
-    stands_for: str | None = None
+    alias_of: str | None = None
     source: dict[str, Any] = field(default_factory=dict)
     schema_version: int = VERSION
 
@@ -133,7 +133,7 @@ def file_mode(folder: Path) -> int:
 def publish_reference(target: Path, base: "Checkpoint", base_folder: Path, settings: dict, parents: dict) -> Checkpoint:
     """M_n = its base, by reference: a record without files that names the folder it stands for."""
     folder = os.path.relpath(base_folder, target)
-    record = Checkpoint(base.files, base.digest, settings, parents, stands_for=folder)
+    record = Checkpoint(base.files, base.digest, settings, parents, alias_of=folder)
     publish(target / RECORD, record.to_json())
     return record
 
@@ -170,10 +170,10 @@ def locate(run: Run, iteration: int) -> tuple[Path, Checkpoint]:
     names, a later M_n must have been trained on the rows that are there now."""
     if iteration == 0:
         record = read_record(run.base_model)
-        if record is None or record.stands_for is None:
+        if record is None or record.alias_of is None:
             next_command = f"python -m training.base_model run={run.name}"
             raise CorruptArtifact(f"{run.base_model} is missing: run `{next_command}` first")
-        return run.base_model.parent / record.stands_for, record
+        return run.base_model.parent / record.alias_of, record
     target = run.iteration(iteration).checkpoint
     record = read_record(target / RECORD)
     if record is None:
@@ -183,4 +183,4 @@ def locate(run: Run, iteration: int) -> tuple[Path, Checkpoint]:
     rows = read_manifest(run.iteration(iteration - 1).sft)
     if rows is not None and rows.digest != record.parents.get("sft"):
         raise corrupt(target / RECORD, f"it was trained on other rows than those of iter_{iteration - 1:02d}/sft")
-    return (target / record.stands_for if record.stands_for else target), record
+    return (target / record.alias_of if record.alias_of else target), record

@@ -30,11 +30,6 @@ def model_tensors(folder: Path) -> Iterator[Tensor]:
         yield from read_tensors(path).values()
 
 
-def num_parameters(folder: Path) -> int:
-    """Return the parameters of a model folder."""
-    return sum(tensor.size for tensor in model_tensors(folder))
-
-
 def free_memory(root: Path = Path("/")) -> int:
     """Return the bytes a process may still take: what the machine has available, and no more than any control group
     around this process leaves. root: where proc and sys are."""

@@ -1,7 +1,7 @@
 """Where everything of a run lies, how a run may be called, and who works on it.
 
 runs/<run>/config.yaml, questions/, base_model.json
-runs/<run>/iter_<n>/checkpoint/, initial_answers/, corrections/, trajectories/, sft/, metrics.json
+runs/<run>/iter_<n>/checkpoint/, initial_answers/, corrections/, trajectories/, sft/, metrics.json, stats/, logs/
 """
 
 import contextlib
@@ -72,9 +72,13 @@ class Iteration:
         return self.dir / "metrics.json"
 
     @property
-    def costs(self) -> Path:
-        """Seconds, tokens and memory per stage: the only files that differ between equal runs."""
-        return self.dir / "_costs"
+    def stats(self) -> Path:
+        """Seconds, tokens and memory per stage; these and `logs` are all that differs between equal runs."""
+        return self.dir / "stats"
+
+    @property
+    def logs(self) -> Path:
+        return self.dir / "logs"
 
 
 @dataclass(frozen=True)

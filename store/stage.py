@@ -57,6 +57,6 @@ def refuse_strays(folder: Path, planned: set[str]) -> None:
             raise corrupt(path, "no plan of this stage names it")
 
 
-def lineage(settings: dict[str, Any], parents: dict[str, str]) -> str:
+def fingerprint(settings: dict[str, Any], parents: dict[str, str]) -> str:
     """Return the digest that every shard of a stage carries, so that a shard copied in from another run is found."""
     return digest({"settings": settings, "parents": parents})

@@ -20,5 +20,5 @@ def sweep(workspace: Workspace, *arguments: str, **environment: str) -> subproce
 
 
 def generated_tokens(workspace: Workspace, name: str) -> int:
-    folder = workspace.run(name) / "iter_00" / "_costs"
+    folder = workspace.run(name) / "iter_00" / "stats"
     return sum(json.loads(path.read_bytes())["generated_tokens"] for path in folder.glob("generation-*.json"))

@@ -64,7 +64,7 @@ def test_every_sample_is_there_once_with_its_own_seed(one_iteration):
 
 
 def test_one_engine_start_serves_an_iteration_and_prompts_are_cached():
-    (costs,) = [json.loads(path.read_text()) for path in (FOLDER / "iter_01" / "_costs").glob("generation-*.json")]
+    (costs,) = [json.loads(path.read_text()) for path in (FOLDER / "iter_01" / "stats").glob("generation-*.json")]
     assert costs["engine_starts"] == 1
     assert costs["requests"] == 4 * 2 + 6 + 4 * 4 + 6
     assert costs["cached_tokens"] > 0.6 * costs["prompt_tokens"]
@@ -133,7 +133,7 @@ def test_more_iterations_by_two_workers_leave_the_earlier_ones_untouched_and_aga
     assert tree("iter_00", "iter_01", "questions") == before
     folder = FOLDER / "iter_02"
     assert (folder / "metrics.json").exists()
-    assert len(list((folder / "_costs").glob("generation-[01].log"))) == 2
+    assert len(list((folder / "logs").glob("generation-[01].log"))) == 2
     assert len(list((folder / "corrections").glob("*.parquet"))) == 4
     count = f"count(*), count(distinct (question_id, init_index, corr_index)) from '{folder}/corrections/*.parquet'"
     assert duckdb.sql(f"select {count}").fetchall() == [(4 * 4 + 6, 4 * 4 + 6)]

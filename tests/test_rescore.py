@@ -38,13 +38,13 @@ def metrics(run: Run, iteration: int) -> dict:
 def test_nothing_is_generated_and_the_parents_are_the_other_runs_tables(workspace):
     demo, f1 = runs(workspace)
     for n in (0, 1):
-        assert sorted(path.name for path in f1.iteration(n).dir.iterdir() if path.name[0] != "_") == [
-            "metrics.json", "sft", "trajectories",
+        assert sorted(path.name for path in f1.iteration(n).dir.iterdir() ) == [
+            "metrics.json", "sft", "stats", "trajectories",
         ]  # fmt: skip
         theirs, ours = (read_manifest(run.iteration(n).trajectories) for run in (demo, f1))
         assert ours.parents == theirs.parents
         assert ours.parents["corrections"] == read_manifest(demo.iteration(n).corrections).digest
-    costs = [json.loads(path.read_text()) for path in f1.dir.rglob("_costs/*.json")]
+    costs = [json.loads(path.read_text()) for path in f1.dir.rglob("stats/*.json")]
     assert len(costs) == 2
     assert not [cost for cost in costs if "generated_tokens" in cost]
 

@@ -31,6 +31,6 @@ def test_corrections_are_trained_to_the_other_prompt_and_to_nothing_else(workspa
         assert row["input_ids"] == prompt_ids + correction["token_ids"]
         assert row["input_ids"] != correction["prompt_token_ids"] + correction["token_ids"]
         assert row["completion_mask"] == [0] * len(prompt_ids) + [1] * len(correction["token_ids"])
-    costs = json.loads((workspace.run("theirs") / "iter_01/_costs/training.json").read_text())
+    costs = json.loads((workspace.run("theirs") / "iter_01/stats/training.json").read_text())
     assert costs["rows"] == stored.num_rows > 0
     assert costs["trained_tokens"] == sum(map(len, stored["input_ids"].to_pylist()))

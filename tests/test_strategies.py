@@ -24,7 +24,7 @@ def record(name: str, **more) -> Checkpoint:
 def run(tmp_path) -> Run:
     """M_0 .. M_3 and the manifests between them, each one telling which it is."""
     run = Run("demo", tmp_path)
-    publish(run.base_model, record("M_0", stands_for="../M_0").to_json())
+    publish(run.base_model, record("M_0", alias_of="../M_0").to_json())
     shard = {"rows": 4, "bytes": 1, "sha256": "x"}
     names = [f"{split}-00000-of-00001.parquet" for split in ("train", "validation", "test")]
     Manifest("questions", 0, {}, {}, 12, 12, 0, dict.fromkeys(names, shard)).write(run.questions)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from sweep import run_name
 from tests.analysis.report.browser import CHROMIUM, MISSING, Browser
 from tests.sweeping import command, generated_tokens, sweep
 
@@ -99,12 +100,21 @@ def test_a_run_that_fails_is_named_and_stops_no_other(project, tiny_model):
         (["strategy=EIF,EIG"], "EIG is not a preset"),
         (["name=../elsewhere"], "cannot be a run's name"),
         (["sampling.num_initial=1,[2"], "is not a list of settings"),
+        (["strategy=glob(E*)"], "glob() is not expanded here"),
+        (["seed=1,1"], "2 combinations are 1 different runs"),
     ],
 )
 def test_mistakes_are_found_before_any_run_starts(project, arguments, said):
     done = sweep(project, *arguments)
     assert done.returncode == 2 and said in done.stderr, done.stdout + done.stderr
     assert not (project.folder / "runs" / "_sweeps" / "sweep").exists()
+
+
+def test_different_values_are_different_runs():
+    names = {
+        run_name("s", ["model.path"], [f"model.path={path}"]) for path in ("a/b", "a:b", "a_b", "a-b", "a.b", "1e-5")
+    }
+    assert len(names) == 6 and {"s-patha_b", "s-patha-b", "s-path1e-5"} <= names
 
 
 @pytest.mark.parametrize("preset", sorted(path.stem for path in (ROOT / "conf" / "sweep").glob("*.yaml")))

@@ -58,7 +58,7 @@ def test_joblib_gives_each_run_a_gpu_and_all_one_pool(several):
     assert {name: result["exit_code"] for name, result in results(workspace).items()} == dict.fromkeys(RUNS, 0)
     assert {result["gpus"] for result in results(workspace).values()} == {"3", "5"}
     assert [generated_tokens(workspace, name) for name in RUNS] == [0, 0]
-    workers = list((workspace.run("several.pool") / "iter_00" / "_costs").glob("generation-*.json"))
+    workers = list((workspace.run("several.pool") / "iter_00" / "stats").glob("generation-*.json"))
     assert len(workers) == 1 and generated_tokens(workspace, "several.pool") > 0
 
 

@@ -6,7 +6,7 @@
 The second command trains on the same rows, in the same order and batches, in two processes.
 
 Reads iter_01/sft/ and the checkpoint that the strategy fine-tunes (fixed: M_0, evolving: M_1).
-Writes iter_02/checkpoint/, a complete model folder, and iter_02/_costs/training.json.
+Writes iter_02/checkpoint/, a complete model folder, and iter_02/stats/training.json.
 """
 
 import contextlib
@@ -50,7 +50,7 @@ def main(argv: list[str]) -> None:
         plan, iteration = make_plan(run, config, number), run.iteration(number)
         if is_published(iteration.checkpoint, plan):
             report(f"{iteration.dir.name} training: complete")
-        elif plan.sft.written == 0:
+        elif plan.num_rows == 0:
             clear_the_way(iteration)
             keep_model_or_stop(plan, run.iteration(number - 1), iteration, config.training.on_empty)
         else:
@@ -81,7 +81,7 @@ def fine_tune(config: Config, plan: Plan, iteration: Iteration) -> None:
     make_folder(work)
     seed = sample_seed(config.seed, "training", iteration.number) % 2**32  # numpy takes no more bits
     ready = work / "checkpoint"
-    os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(iteration.costs / "tensorboard"))
+    os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(iteration.logs / "tensorboard"))
     with os_errors(work):
         trained = train(rows, base, work, settings, config.peft, seed, config.device)
         if not LEADER:
@@ -98,28 +98,31 @@ def fine_tune(config: Config, plan: Plan, iteration: Iteration) -> None:
     costs = trained.costs() | {
         "processes": WORLD_SIZE,
         "rows": rows.num_rows,
+        "rows_kept": {kept.folder.parent.name: kept.manifest.written for kept in plan.rows},
         "stop_rate": stop_rate,
         "rounding": rounding,
         "seconds": round(time.monotonic() - started, 1),
         "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     }
-    publish(iteration.costs / "training.json", json.dumps(costs, indent=1).encode(), replace=True)
+    publish(iteration.stats / "training.json", json.dumps(costs, indent=1).encode(), replace=True)
     report(f"{iteration.dir.name} training: {describe(costs)}")
 
 
 def read_rows(plan: Plan, check: RowCheck, template_args: dict[str, Any]) -> pa.Table:
     """All rows, verified and checked shard by shard; only their keys and tokens stay in memory."""
-    from training.rows import with_large_lists
+    from training.rows import with_large_lists, without_repeats
 
     tables = []
-    for _, table in iter_shards(plan.sft_folder, plan.sft, "train", SFT):
-        if plan.sft.settings.get("training_prompt"):
-            table = with_prompts(table, plan.base_folder, template_args)
-        check.add(table)
-        tables.append(with_large_lists(table.drop_columns(["prompt", "completion"])))
-    check.refuse(str(plan.sft_folder), plan.make_rows)
-    assert check.num_rows == plan.sft.written, f"{plan.sft_folder}: {check.num_rows} rows, {plan.sft.written} stated"
-    return pa.concat_tables(tables).combine_chunks()
+    for kept in plan.rows:
+        for _, table in iter_shards(kept.folder, kept.manifest, "train", SFT):
+            if kept.manifest.settings.get("training_prompt"):
+                table = with_prompts(table, plan.base_folder, template_args)
+            check.add(table)
+            tables.append(with_large_lists(table.drop_columns(["prompt", "completion"])))
+        check.refuse(str(kept.folder), kept.made_by)
+    assert check.num_rows == plan.num_rows, f"{check.num_rows} rows, {plan.num_rows} stated"
+    rows = pa.concat_tables(tables).combine_chunks()
+    return without_repeats(rows) if len(plan.rows) > 1 else rows
 
 
 def clear_the_way(iteration: Iteration) -> None:

@@ -12,31 +12,46 @@ from store.errors import ConfigError
 from store.fingerprint import refuse_difference
 from store.run import Run
 from store.shards import Manifest, corrupt, required_manifest
-from store.stage import ANOTHER_RUN, lineage
+from store.stage import ANOTHER_RUN, fingerprint
 
 VERSIONED = ("peft", "transformers", "trl")
 
 
 @dataclass(frozen=True)
+class KeptRows:
+    """D_m, the rows that iteration m kept. made_by: the command that makes them."""
+
+    folder: Path
+    manifest: Manifest
+    made_by: str
+
+
+@dataclass(frozen=True)
 class Plan:
-    """base_folder, base: M_0 (fixed fine-tuning) or M_{n-1} (evolving). sft: the rows that iteration n-1 kept."""
+    """base_folder, base: M_0 (fixed fine-tuning) or M_{n-1} (evolving). rows: D_{n-1}, or with training.rows=all the
+    union of D_0 .. D_{n-1}."""
 
     iteration: int
     base_folder: Path
     base: Checkpoint
-    sft_folder: Path
-    sft: Manifest
-    make_rows: str  # the command that makes them
+    rows: tuple[KeptRows, ...]
     filter: str
     settings: dict[str, Any]
 
     @property
     def parents(self) -> dict[str, str]:
-        return {"sft": self.sft.digest, "checkpoint": self.base.digest}
+        *earlier, last = (kept.manifest.digest for kept in self.rows)
+        replayed = {f"sft_{number:02d}": digest for number, digest in enumerate(earlier)}
+        return {"sft": last, "checkpoint": self.base.digest} | replayed
+
+    @property
+    def num_rows(self) -> int:
+        """How many rows were kept, repeated ones included."""
+        return sum(kept.manifest.written for kept in self.rows)
 
     @property
     def fingerprint(self) -> str:
-        return lineage(self.settings, self.parents)
+        return fingerprint(self.settings, self.parents)
 
 
 def make_plan(run: Run, config: Config, iteration: int) -> Plan:
@@ -47,10 +62,15 @@ def make_plan(run: Run, config: Config, iteration: int) -> Plan:
             "iteration=1 is the first to be trained"
         )
     base_folder, base = locate(run, fine_tunes_from(config.strategy.fine_tuning, iteration))
-    sft_folder = run.iteration(iteration - 1).sft
-    make_rows = f"python -m filtering run={run.name} iteration={iteration - 1}"
-    sft = required_manifest(sft_folder, make_rows)
-    return Plan(iteration, base_folder, base, sft_folder, sft, make_rows, config.strategy.filter, settings(config))
+    first = 0 if config.training.rows == "all" else iteration - 1
+    rows = tuple(kept_rows(run, number) for number in range(first, iteration))
+    return Plan(iteration, base_folder, base, rows, config.strategy.filter, settings(config))
+
+
+def kept_rows(run: Run, number: int) -> KeptRows:
+    """Return D_number; CorruptArtifact when it has not been made."""
+    folder, made_by = run.iteration(number).sft, f"python -m filtering run={run.name} iteration={number}"
+    return KeptRows(folder, required_manifest(folder, made_by), made_by)
 
 
 def settings(config: Config) -> dict[str, Any]:
@@ -59,11 +79,12 @@ def settings(config: Config) -> dict[str, Any]:
     return {
         "seed": config.seed,
         "fine_tuning": config.strategy.fine_tuning,
+        "rows": training.rows,
         "batch_size": training.batch_size,
         "num_epochs": training.num_epochs,
         "length_grouping": training.length_grouping,
         "args": training.args,
-        **({} if training.publish_dtype == "base" else {"publish_dtype": training.publish_dtype}),  # older runs lack it
+        "publish_dtype": training.publish_dtype,
         "peft": config.peft.model_dump(),
         "versions": {package: version(package) for package in VERSIONED},
     }
@@ -80,7 +101,7 @@ def is_published(target: Path, plan: Plan) -> bool:
     refuse_difference(str(target), record.settings, plan.settings, ANOTHER_RUN)
     if record.parents != plan.parents:
         return False
-    files = {} if record.stands_for else record.files
+    files = {} if record.alias_of else record.files
     for name, file in files.items():
         if not (target / name).is_file() or (target / name).stat().st_size != file["bytes"]:
             raise corrupt(target / name, "it is missing or has another size than in the checkpoint's record")

@@ -34,6 +34,16 @@ def row_offsets(lengths: np.ndarray) -> pa.Array:
     return pa.array(np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]), pa.int64())
 
 
+def without_repeats(rows: pa.Table) -> pa.Table:
+    """Return the rows without those whose prompt and trained tokens an earlier one has, in their order."""
+    columns = [flat(rows[name]) for name in ("input_ids", "completion_mask")]
+    ends = pc.list_value_length(rows["input_ids"]).to_numpy().cumsum()
+    first: dict[tuple[bytes, ...], int] = {}
+    for row, (start, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True)):
+        first.setdefault(tuple(values[start:end].tobytes() for values in columns), row)
+    return rows.take(list(first.values()))
+
+
 def with_large_lists(table: pa.Table) -> pa.Table:
     """Return the table with offsets of 64 bits in its lists, so that many tables can be put into one."""
     for index, column in enumerate(table.schema):

@@ -50,7 +50,7 @@ class Trained:
     untrained: list[str] = field(default_factory=list)
 
     def costs(self) -> dict[str, Any]:
-        """For _costs/training.json."""
+        """For stats/training.json."""
         return {
             "steps": self.num_steps,
             "resumed_from_step": self.resumed_from,

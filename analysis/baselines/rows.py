@@ -93,7 +93,7 @@ def star(run: Run, own: Answers, spent: int) -> Baseline:
     found = finished_iterations(made)
     if why := missing(run, made, found, 2):
         return Baseline(name, None, why)
-    if locate(made, 1)[1].stands_for is not None:
+    if locate(made, 1)[1].alias_of is not None:
         name += " (there was none: M_0)"
     tokens = split_metrics(found[0], "train")["num_initial_answer_tokens"]
     answers = Answers(question_counts(found[1], "test"), "t1")

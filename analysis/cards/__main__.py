@@ -166,7 +166,7 @@ def model_card(record: RunRecord, results: Results, iteration: IterationRecord) 
     folder = f"runs/{record.name}/iter_{number:02d}/checkpoint"
     facts = common(record, iteration) | {
         "title": title,
-        "stands_for": checkpoint.stands_for,
+        "alias_of": checkpoint.alias_of,
         "trained_from": f"M<sub>{trained_from}</sub>",
         "base": base.digest,
         "num_rows": before.manifests["sft"].written,
@@ -176,7 +176,7 @@ def model_card(record: RunRecord, results: Results, iteration: IterationRecord) 
         "results": [result_row(split, results, number) for split in SPLITS],
         "against_base": results.against_base["test"][number].words(),
         "correcting": results.deltas["test"][number].words(),
-        "folder": os.path.normpath(f"{folder}/{checkpoint.stands_for or ''}"),
+        "folder": os.path.normpath(f"{folder}/{checkpoint.alias_of or ''}"),
     }
     return ModelCard.from_template(card_data, template_path=str(TEMPLATES / "model.md"), **facts)
 

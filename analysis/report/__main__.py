@@ -1,7 +1,6 @@
 """Write the report of a run, or of several runs side by side.
 
     python -m analysis.report run=demo              runs/demo/report.html, and runs/demo/plots/*.png and *.svg
-    python -m analysis.report run=demo overlay=series.json         with published learning curves behind its own
     python -m analysis.report runs=one,other        runs/_comparisons/one+other.html, and its plot beside it
     python -m analysis.report 'runs=grid-*'         all runs with such a name; those not finished are named
     python -m analysis.report sweep=grid            the same
@@ -10,35 +9,30 @@ Every report is one file that opens from disk and asks nothing of a network.
 """
 
 from fnmatch import fnmatchcase
-from pathlib import Path
 
 from analysis.record import finished_iterations, read_record
 from analysis.report.comparison_report import comparison_report
-from analysis.report.overlay import read_overlay
 from analysis.report.run_report import run_report
 from store.errors import ConfigError, stage_main
 from store.publish import publish
 from store.run import RUN_NAME, RUNS, Run, stage_arguments
 
 KEYS = ("run", "runs", "sweep")
-OVERLAY = "overlay"
 
 
 def main(argv: list[str]) -> None:
-    values = stage_arguments([*(f"{key}=" for key in (*KEYS, OVERLAY)), *argv], "analysis.report", *KEYS, OVERLAY)
-    overlay = values.pop(OVERLAY)
+    values = stage_arguments([*(f"{key}=" for key in KEYS), *argv], "analysis.report", *KEYS)
     given = {key: value for key, value in values.items() if value}
     if len(given) != 1:
         raise ConfigError("exactly one of run=<name>, runs=<name>,<name>,... and sweep=<name> is needed")
     if "run" in given:
-        report_run(Run(given["run"]), Path(overlay) if overlay else None)
+        report_run(Run(given["run"]))
     else:
         report_runs(given.get("runs") or f"{given['sweep']}-*")
 
 
-def report_run(run: Run, overlay: Path | None) -> None:
-    record = read_record(run)
-    content, plots = run_report(run, record, read_overlay(overlay, record.settings) if overlay else None)
+def report_run(run: Run) -> None:
+    content, plots = run_report(run, read_record(run))
     for name, plot in plots.items():
         publish(run.dir / "plots" / name, plot, replace=True)
     publish(run.dir / "report.html", content, replace=True)

@@ -26,7 +26,6 @@ from analysis.report.drawing import (
     draw_stack,
     panel,
 )
-from analysis.report.overlay import Overlay
 from analysis.results import Results
 
 STAGES = ("training", "generation", "filtering")
@@ -50,13 +49,13 @@ LABELS = {  # what a screen reader says; the numbers stand in the tables
 }
 
 
-def draw_plots(record: RunRecord, results: Results, overlay: Overlay | None) -> dict[str, Figure]:
+def draw_plots(record: RunRecord, results: Results) -> dict[str, Figure]:
     """{file name without ending: figure}, in the report's order."""
     with matplotlib.rc_context(STYLE):
         plots = {}
-        top = highest(results, overlay)
+        top = highest(results)
         for split in results.figures:
-            plots[f"accuracy-{split}"] = accuracy(split, results, top, overlay)
+            plots[f"accuracy-{split}"] = accuracy(split, results, top)
         for split in results.figures:
             plots[f"corrections-{split}"] = corrections(split, results)
         for split in results.figures:
@@ -69,8 +68,8 @@ def draw_plots(record: RunRecord, results: Results, overlay: Overlay | None) -> 
     return plots
 
 
-def accuracy(split: str, results: Results, top: float, overlay: Overlay | None) -> Figure:
-    """Learning curves: t1 and t2 over iterations, with intervals; an overlay's dashed behind them."""
+def accuracy(split: str, results: Results, top: float) -> Figure:
+    """Draw learning curves: t1 and t2 over iterations, with intervals."""
     points = results.figures[split]
     series = [
         Series("initial answers, t1", BLUE, "o", {n: figures["t1"] for n, figures in points.items()}),
@@ -78,9 +77,6 @@ def accuracy(split: str, results: Results, top: float, overlay: Overlay | None) 
     ]
     figure, axes = panel(split.capitalize(), "correct answers (%)")
     draw_series(axes, series)
-    for (name, shares), color in zip(overlay_of(overlay, split).items(), (BLUE, VERMILLION), strict=False):
-        shown = [100 * share for share in shares[: len(points)]]
-        axes.plot(range(len(shown)), shown, "--", color=color, linewidth=1, alpha=0.6, label=f"overlay {name}")
     axes.set_ylim(0, top)
     draw_legend(axes)
     return figure
@@ -203,12 +199,7 @@ def runs(cells: Sequence[Cell]) -> Figure:
     return figure
 
 
-def overlay_of(overlay: Overlay | None, split: str) -> dict[str, list[float]]:
-    return overlay.series.get(split, {}) if overlay else {}
-
-
-def highest(results: Results, overlay: Overlay | None) -> float:
+def highest(results: Results) -> float:
     """Return the common upper end of the accuracy axes, in per cent."""
-    shares = [share for split in results.figures for of in overlay_of(overlay, split).values() for share in of]
-    bounds = shares + [f[name].high for by in results.figures.values() for f in by.values() for name in ("t1", "t2")]
+    bounds = [f[name].high for by in results.figures.values() for f in by.values() for name in ("t1", "t2")]
     return min(100.0, max(1.0, 112 * max(bounds)))

@@ -4,7 +4,6 @@ from analysis.baselines.table import read_baselines
 from analysis.record import RunRecord
 from analysis.report import plots, provenance, sections
 from analysis.report.drawing import plot_files
-from analysis.report.overlay import Overlay
 from analysis.report.page import Part, render
 from analysis.report.pairs import choose_questions, read_pairs
 from analysis.report.viewer import coverage, embed
@@ -28,12 +27,12 @@ SECTIONS = [
 SCRIPTS = ["text.js", "views.js", "trajectories.js"]
 
 
-def run_report(run: Run, record: RunRecord, overlay: Overlay | None = None) -> tuple[bytes, dict[str, bytes]]:
+def run_report(run: Run, record: RunRecord) -> tuple[bytes, dict[str, bytes]]:
     """Return the report's file and {file name: content} of its plots."""
     results = compute_results(record)
     chosen = choose_questions(record)
     pairs = read_pairs(run, record, chosen)
-    files, svgs = plot_files(plots.draw_plots(record, results, overlay), plots.LABELS)
+    files, svgs = plot_files(plots.draw_plots(record, results), plots.LABELS)
     trajectories, cautions = record.iterations[-1].manifests["trajectories"], warnings(run, record)
     baselines = read_baselines(run)
     there = {"baselines": baselines, "rounds": record.iterations[0].rounds}
@@ -41,7 +40,7 @@ def run_report(run: Run, record: RunRecord, overlay: Overlay | None = None) -> t
     context = sections.training_rows(record) | sections.changes(record, pairs) | provenance.settings(record)
     content = render(
         record.name, VIEWS, shown, SCRIPTS, record=record, results=results, svgs=svgs, **context,
-        baselines=baselines, overlay=overlay,
+        baselines=baselines,
         summary=sections.summary(record), parts=sections.parts(record), transitions=TRANSITIONS,
         rate_names=sections.RATES, costs=provenance.costs(record), quarantined=provenance.quarantined(record),
         lineage=provenance.lineage(record), warnings=cautions, alerts=sections.alerts(record, cautions), splits=SPLITS,

@@ -20,7 +20,7 @@ def of_progress(run: Run, record: RunRecord) -> Iterator[str]:
     if missing:
         yield f"{', '.join(missing)} not finished when this report was made: not in it."
     for iteration in record.iterations[1:]:
-        if iteration.checkpoint.stands_for is not None:
+        if iteration.checkpoint.alias_of is not None:
             yield f"M_{iteration.number} is the model it was to be trained from: no row was kept for it."
     num_set_aside = sum(m.quarantined for it in record.iterations for m in it.manifests.values())
     if num_set_aside:

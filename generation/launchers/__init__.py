@@ -25,7 +25,7 @@ def _local(run: Run, config: Config, plan: Plan, progress: Progress) -> None:
     require_storage(run.dir, several_writers=world > 1)
     gpus = take_gpus(config, gpus, world)
     require_machine(run, config, locate(run, plan.iteration)[0], world, gpus)
-    logs = run.iteration(plan.iteration).costs
+    logs = run.iteration(plan.iteration).logs
     command = worker_command(run, plan.iteration)
     shares = gpu_shares(gpus, world) if gpus else core_shares(world)
     Supervisor(command, range(world), world, config.launcher.max_restarts, logs, shares).run(progress)

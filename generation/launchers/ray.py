@@ -25,10 +25,10 @@ FORWARDED = ("PYTHONPATH", "STASC_", "VLLM_", "NCCL_", "LD_LIBRARY_PATH")
 
 def launch(run: Run, config: Config, plan: Plan, progress: Progress) -> None:
     """Start one task per worker, wait for the shards, cancel what is left."""
-    costs, world = run.iteration(plan.iteration).costs, config.launcher.workers
+    logs, world = run.iteration(plan.iteration).logs, config.launcher.workers
     environment = {name: value for name, value in os.environ.items() if name.startswith(FORWARDED)}
     work = [
-        (command, str(Path.cwd()), str(remote.log_of(costs, rank)), environment)
+        (command, str(Path.cwd()), str(remote.log_of(logs, rank)), environment)
         for rank, command in enumerate(remote.commands(run, plan, world))
     ]
     ray = connect(config.launcher.cluster)

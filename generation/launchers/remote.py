@@ -47,7 +47,7 @@ def main(argv: list[str]) -> None:
     require_machine(run, config, locate(run, iteration)[0], 1, gpus)
     progress = Progress(f"worker {rank}", num_samples(read_plan(folder.dir)))
     command = worker_command(run, iteration)
-    Supervisor(command, [rank], world, config.launcher.max_restarts, folder.costs).run(progress)
+    Supervisor(command, [rank], world, config.launcher.max_restarts, folder.logs).run(progress)
 
 
 def commands(run: Run, plan: Plan, world: int) -> list[list[str]]:
@@ -91,7 +91,7 @@ def watch(run: Run, plan: Plan, progress: Progress, poll: Callable[[], dict[int,
     poll() gives {rank: exit code} of the workers that have ended. WorkerFailed for a failure that no restart mends, or
     when no worker is left.
     """
-    logs, deadline = run.iteration(plan.iteration).costs, float("inf")
+    logs, deadline = run.iteration(plan.iteration).logs, float("inf")
     while left := num_missing(run, plan):
         progress.show_shards(len(plan.shards) - left, len(plan.shards))
         ended = poll()

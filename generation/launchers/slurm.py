@@ -37,12 +37,12 @@ class Job:
 
 def launch(run: Run, config: Config, plan: Plan, progress: Progress) -> None:
     """Submit one job per worker, wait for the shards, cancel what is left."""
-    costs, world = run.iteration(plan.iteration).costs, config.launcher.workers
+    logs, world = run.iteration(plan.iteration).logs, config.launcher.workers
     work = [
-        Job(command, str(Path.cwd()), str(log_of(costs, rank)))
+        Job(command, str(Path.cwd()), str(log_of(logs, rank)))
         for rank, command in enumerate(commands(run, plan, world))
     ]
-    executor = open_executor(config.launcher, costs, f"{run.name}-{plan.iteration}")
+    executor = open_executor(config.launcher, logs, f"{run.name}-{plan.iteration}")
     jobs: list = []
     codes: dict[int, int] = {}
     try:
@@ -53,7 +53,7 @@ def launch(run: Run, config: Config, plan: Plan, progress: Progress) -> None:
         stop([job for rank, job in enumerate(jobs) if rank not in codes])
 
 
-def open_executor(launcher: Launcher, costs: Path, name: str) -> Any:
+def open_executor(launcher: Launcher, logs: Path, name: str) -> Any:
     """submitit's executor; ConfigError when it is not installed, does not work here or does not take the parameters."""
     try:
         import submitit
@@ -61,7 +61,7 @@ def open_executor(launcher: Launcher, costs: Path, name: str) -> Any:
         raise ConfigError("launcher=slurm needs submitit: `.venv/bin/python -m pip install submitit`") from None
     try:
         executor = submitit.AutoExecutor(
-            costs / "submitit", cluster=launcher.cluster, slurm_max_num_timeout=launcher.max_restarts
+            logs / "submitit", cluster=launcher.cluster, slurm_max_num_timeout=launcher.max_restarts
         )
         executor.update_parameters(name=name, **launcher.args)
     except (RuntimeError, ValueError, NameError, TypeError, AssertionError) as error:

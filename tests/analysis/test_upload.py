@@ -32,7 +32,7 @@ def copies(folder: Path) -> dict[str, bytes]:
 
 def finished(run: Path) -> dict[str, bytes]:
     """The files that a reader of the run may want."""
-    own = ("_costs/", "_execution.yaml", "_plan.json", ".lock")
+    own = ("logs/", "stats/", "_execution.yaml", "_plan.json", ".lock")
     return {name: content for name, content in copies(run).items() if not any(part in name for part in own)}
 
 

@@ -68,7 +68,7 @@ def counted(tmp_path_factory, tiny_model):
 
 
 def test_an_iteration_starts_one_engine_for_both_phases_and_all_splits(counted):
-    (costs,) = [json.loads(path.read_text()) for path in (counted[1] / "_costs").glob("generation-*.json")]
+    (costs,) = [json.loads(path.read_text()) for path in (counted[1] / "stats").glob("generation-*.json")]
     assert costs["engine_starts"] == 1
     assert costs["requests"] == INITIAL_ANSWERS + CORRECTIONS
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from conf.__main__ import FOLDER, composed, merge
+from conf.__main__ import FOLDER, composed
+from conf.overrides import as_meant, merge
 from conf.schema import validate
 from store.errors import ConfigError
 from store.run import Run
@@ -13,7 +14,7 @@ from store.run import Run
 ROOT = Path(__file__).parents[2]
 PATHS = ["data.files.questions.path=x.jsonl"]
 SPLIT_PATHS = [f"data.files.{split}.path=x.jsonl" for split in ("train", "validation", "test")]
-NEEDED = {"data/local": PATHS, "data/local_splits": SPLIT_PATHS, "frontier/sometimes": ["data.frontier.run=pool"],
+NEEDED = {"data/local": PATHS, "data/local_splits": SPLIT_PATHS, "pass_rate/between": ["data.pass_rate.run=pool"],
           "data/hub": ["data.hub.repo=someone/questions"]}  # fmt: skip
 NOT_PINNED = {"data/hub", "data/nq_paper", "data/hotpot_qa", "data/web_questions"}
 MODELS_NOT_PINNED = ("gemma-3-1b", "llama-3.2-1b", "phi-4-mini", "qwen3-1.7b", "smollm3")
@@ -166,6 +167,33 @@ def test_a_credential_is_refused_and_kept_nowhere(workspace, override):
     assert done.returncode == 2
     assert "credential" in done.stderr
     assert not workspace.run("demo").exists()
+
+
+@pytest.mark.parametrize(
+    "value", ["é.jsonl", "a=b.jsonl", "a#b.jsonl", "a b's.jsonl", 'a"b.jsonl', "a~.jsonl", "a,b.jsonl"]
+)
+def test_a_path_is_taken_as_it_is_typed(workspace, value):
+    questions = workspace.folder / value
+    questions.write_bytes((workspace.folder / "questions.jsonl").read_bytes())
+    workspace.stage("conf", "run=demo", *workspace.settings, f"data.files.questions.path={value}")
+    workspace.stage("data", "run=demo")
+    config = yaml.safe_load((workspace.run("demo") / "config.yaml").read_text())
+    assert config["data"]["files"]["questions"]["path"] == value
+    workspace.stage("conf", "run=new", "like=demo")  # what is kept of it can be read again
+
+
+def test_the_home_folder_is_found(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    assert as_meant("model.path=~/models/m") == "model.path=/home/me/models/m"
+
+
+def test_a_list_that_cannot_be_read_is_named_with_its_quotes(workspace):
+    done = workspace.stage("conf", "run=demo", *workspace.settings, "data.columns.id=[a=b]", check=False)
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert (
+        """data.columns.id=[a=b] cannot be read""" in done.stderr
+        and """ARGS='data.columns.id=["a=b"]'""" in done.stderr
+    )
 
 
 def test_a_given_override_replaces_the_stored_one_for_its_key():

@@ -15,8 +15,8 @@ def test_training_questions_on_the_frontier_are_those_answered_right_sometimes(w
     sometimes = {key for key, rate in rates if 0.2 <= rate <= 0.8}
     assert 0 < len(sometimes) < len(rates)
 
-    chosen = ["data.train=30", "frontier=sometimes", "data.frontier.run=pool", "data.frontier.low=0.2",
-              "data.frontier.high=0.8"]  # fmt: skip
+    chosen = ["data.train=30", "pass_rate=between", "data.pass_rate.run=pool", "data.pass_rate.low=0.2",
+              "data.pass_rate.high=0.8"]  # fmt: skip
     workspace.start("near", *chosen)
 
     def ids(run: str, split: str) -> list[str]:
@@ -29,8 +29,8 @@ def test_training_questions_on_the_frontier_are_those_answered_right_sometimes(w
     workspace.stage("data", "run=near")
     shutil.rmtree(workspace.run("pool"))
     workspace.stage("data", "run=near")
-    refused = workspace.stage("conf", "run=far", *workspace.settings, "frontier=sometimes", check=False)
-    assert refused.returncode == 2 and "data.frontier.run" in refused.stderr
+    refused = workspace.stage("conf", "run=far", *workspace.settings, "pass_rate=between", check=False)
+    assert refused.returncode == 2 and "data.pass_rate.run" in refused.stderr
     workspace.stage("conf", "run=lost", *workspace.settings, *chosen)
     lost = workspace.stage("data", "run=lost", check=False)
     assert lost.returncode == 2 and "make iterate N=0 RUN=pool" in lost.stderr

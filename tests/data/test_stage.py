@@ -29,7 +29,7 @@ def write_rows(path: Path, count: int = 200, extra: tuple[str, ...] = ()) -> Pat
 def settings_for(path: Path, **changed: object) -> dict:
     config = yaml.safe_load((ROOT / "conf" / "data" / "local.yaml").read_text())
     config["files"]["questions"]["path"] = str(path)
-    return config | {"frontier": None} | changed
+    return config | {"pass_rate": None} | changed
 
 
 def tree(folder: Path) -> dict[str, bytes]:

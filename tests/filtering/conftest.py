@@ -65,7 +65,7 @@ def write_stage(
     for split, parts in tables.items():
         for index, table in enumerate(parts):
             path = folder / shard_name(split, index, len(parts))
-            write_shard(path, table, schema, {"stage": stage, "lineage": "test"})
+            write_shard(path, table, schema, {"stage": stage, "fingerprint": "test"})
             header = read_shard(path)[1]
             shards[path.name] = {"rows": table.num_rows, "bytes": path.stat().st_size, "sha256": header["sha256"]}
     rows = Counter(table.num_rows for parts in tables.values() for table in parts)

@@ -86,7 +86,7 @@ def test_preempted_slurm_jobs_are_requeued_and_a_lost_one_is_not_waited_for(plac
     until(lambda: num_published(place, "requeued") > published)
     kill(processes(place, "submitit.core._submit")[0], signal.SIGKILL)
     stage.end()
-    logs = list((place.run("requeued") / "iter_00" / "_costs" / "submitit").glob("*_log.out"))
+    logs = list((place.run("requeued") / "iter_00" / "logs" / "submitit").glob("*_log.out"))
     assert len(logs) == 2
     assert all("Requeued job" in log.read_text() for log in logs)
     assert_alike(place, "requeued")

@@ -33,7 +33,7 @@ def test_everything_that_is_wrong_is_said_at_once(workspace, tiny_model, tmp_pat
     ):
         assert words in done.stderr
     assert "Traceback" not in done.stderr
-    assert not list((workspace.run("wrong") / "iter_00" / "_costs").glob("*.log"))
+    assert not list((workspace.run("wrong") / "iter_00" / "logs").glob("*.log"))
 
 
 def test_a_split_without_room_is_named(workspace):

@@ -49,7 +49,7 @@ def refuse(workspace, tmp_path):
             assert "Traceback" not in done.stderr
             for word in words:
                 assert word in done.stderr
-        assert not list((workspace.run(run) / "iter_00" / "_costs").glob("*.log"))
+        assert not list((workspace.run(run) / "iter_00" / "logs").glob("*.log"))
 
     return check
 
@@ -64,7 +64,7 @@ def with_config(model: Path, folder: Path, **values) -> Path:
 
 def replace_model(workspace, run: str, model: Path) -> None:
     """Make `model` the run's M_0, unread: its bytes would take minutes to hash."""
-    record = Checkpoint({}, "0" * 64, stands_for=str(model))
+    record = Checkpoint({}, "0" * 64, alias_of=str(model))
     (workspace.run(run) / "base_model.json").write_bytes(record.to_json())
 
 
@@ -201,7 +201,7 @@ def test_what_is_left_to_vllm_is_not_reckoned(workspace, tiny_model, tmp_path):
     workspace.start("demo", *VLLM, "+engine.args.quantization=fp8", "engine.throughput.kv_cache_gib=9000")
     done = workspace.stage("generation", "run=demo", "iteration=0", check=False)
     assert done.returncode == 2
-    assert (workspace.run("demo") / "iter_00" / "_costs" / "generation-0.log").exists()
+    assert (workspace.run("demo") / "iter_00" / "logs" / "generation-0.log").exists()
 
 
 def test_weights_are_counted_as_they_are_loaded(tiny_model):

@@ -33,7 +33,7 @@ def start_and_generate(workspace, name: str, *overrides: str, check: bool = True
 
 
 def costs(workspace, name: str) -> dict[str, dict]:
-    folder = Run(name, workspace.folder / "runs").iteration(0).costs
+    folder = Run(name, workspace.folder / "runs").iteration(0).stats
     return {path.stem: json.loads(path.read_bytes()) for path in folder.glob("generation-*.json")}
 
 

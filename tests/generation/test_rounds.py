@@ -62,7 +62,7 @@ def test_a_stage_that_lost_a_later_round_draws_that_round_alone(workspace):
     (thrice.corrections_of(3) / "_MANIFEST.json").unlink()
     workspace.stage("generation", "run=thrice", "iteration=0")
     assert {path: path.read_bytes() for path in thrice.dir.glob("*/*.parquet")} == before
-    costs = [json.loads(path.read_bytes()) for path in thrice.costs.glob("generation-*.json")]
+    costs = [json.loads(path.read_bytes()) for path in thrice.stats.glob("generation-*.json")]
     assert min(cost["requests"] for cost in costs) <= 5 * 2
 
 
@@ -71,7 +71,7 @@ def test_a_pool_with_as_many_rounds_spares_them_all(workspace):
     workspace.stage("generation", "run=cell", "iteration=0")
     cell, thrice = iteration(workspace, "cell"), iteration(workspace, "thrice")
     assert rows(cell.corrections_of(2), "test").items() <= rows(thrice.corrections_of(2), "test").items()
-    assert [path.stem for path in cell.costs.glob("generation-*.json")] == ["generation-pool"]
+    assert [path.stem for path in cell.stats.glob("generation-*.json")] == ["generation-pool"]
 
 
 def test_greedy_evaluation_is_the_same_for_every_seed_and_leaves_training_samples_alone(workspace):

@@ -145,15 +145,3 @@ def test_content_with_every_private_use_character_is_refused(tmp_path):
     assert tokenizer.encode(user("".join(GUARDS[1:])))
     with pytest.raises(BadInput, match="private use area"):
         tokenizer.encode(user("".join(GUARDS)))
-
-
-def test_the_fingerprint_knows_the_content_of_a_folder_and_not_its_path(tmp_path):
-    first = ChatTokenizer(make_folder(tmp_path / "a")).fingerprint()
-    assert ChatTokenizer(make_folder(tmp_path / "b")).fingerprint() == first
-    other_template = ChatTokenizer(make_folder(tmp_path / "c", template=TEMPLATE + " ")).fingerprint()
-    assert {key for key in first if other_template[key] != first[key]} == {"chat_template"}
-    (tmp_path / "b" / "generation_config.json").write_text('{"eos_token_id": 7}')
-    other_stop = ChatTokenizer(tmp_path / "b").fingerprint()
-    assert {key for key in first if other_stop[key] != first[key]} == {"stop_token_ids"}
-    other_tokenizer = ChatTokenizer(make_folder(tmp_path / "d", more_tokens=(AddedToken("<|x|>"),))).fingerprint()
-    assert {key for key in first if other_tokenizer[key] != first[key]} == {"tokenizer.json"}

@@ -51,7 +51,7 @@ def test_the_record_names_folder_files_and_digest(run):
     base.main(["run=t"])
     folder, record = locate(run, 0)
     assert folder.resolve() == Path("mine").resolve()
-    assert record.stands_for == "../../mine"
+    assert record.alias_of == "../../mine"
     assert record.files["model.safetensors"]["sha256"] == digest_file(Path("mine/model.safetensors"))
     assert record.source == {"path": "mine"}
 
@@ -62,7 +62,7 @@ def test_a_folder_outside_the_clone_is_named_by_its_whole_path(tmp_path, monkeyp
     monkeypatch.chdir(tmp_path / "clone")
     conf.__main__.main(["run=t", f"model.path={outside}"])
     base.main(["run=t"])
-    assert read_record(Run("t").base_model).stands_for == str(outside)
+    assert read_record(Run("t").base_model).alias_of == str(outside)
 
 
 def test_again_changes_nothing(run):
@@ -94,7 +94,7 @@ def test_a_changed_weight_is_refused(run):
 
 def remember_another_place(run: Run) -> None:
     """Let the record name a folder that is gone, as after a cache was moved."""
-    record = replace(read_record(run.base_model), stands_for="../../gone")
+    record = replace(read_record(run.base_model), alias_of="../../gone")
     publish(run.base_model, record.to_json(), replace=True)
 
 
@@ -113,7 +113,7 @@ def test_the_same_model_in_another_place_goes_on(run):
     base.main(["run=t"])
     remember_another_place(run)
     base.main(["run=t"])
-    assert read_record(run.base_model).stands_for == "../../mine"
+    assert read_record(run.base_model).alias_of == "../../mine"
 
 
 @pytest.mark.parametrize("path", ["missing", "a/b/c", "../elsewhere", "/missing"])

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 import torch
 
@@ -28,7 +29,7 @@ from store.errors import (
 from store.publish import publish
 from store.run import Run
 from store.schemas import SFT
-from store.shards import Manifest, describe_shard, encode_shard, read_shard, shard_name
+from store.shards import Manifest, describe_shard, encode_shard, read_manifest, read_shard, shard_name
 
 ROOT = Path(__file__).parents[2]
 QUICK = (
@@ -59,7 +60,7 @@ def make_run(tiny_model, tmp_path, monkeypatch):
         run = Run(name)
         files = describe_folder(tiny_model)
         folder = os.path.relpath(tiny_model, run.dir)
-        publish(run.base_model, Checkpoint(files, folder_digest(files), stands_for=folder).to_json())
+        publish(run.base_model, Checkpoint(files, folder_digest(files), alias_of=folder).to_json())
         return run
 
     return make
@@ -87,8 +88,8 @@ def test_rows_become_a_verified_checkpoint_with_its_parents_and_costs(make_run, 
     assert folder == run.iteration(1).checkpoint
     assert set(record.parents) == {"sft", "checkpoint"}
     assert record.parents["checkpoint"] == locate(run, 0)[1].digest != record.digest
-    assert visible(run.iteration(1).dir) == ["_costs", "checkpoint"]
-    costs = json.loads((run.iteration(1).costs / "training.json").read_text())
+    assert visible(run.iteration(1).dir) == ["checkpoint", "stats"]
+    costs = json.loads((run.iteration(1).stats / "training.json").read_text())
     assert (costs["rows"], costs["steps"], costs["processes"]) == (21, 3, 1)
     assert [entry["step"] for entry in costs["log"]] == [1, 2, 3]
     masks = [mask for rows in (make_rows(13), make_rows(8, seed=1)) for mask in rows["completion_mask"].to_pylist()]
@@ -103,6 +104,36 @@ def test_the_strategy_decides_which_checkpoint_is_fine_tuned(make_run, make_rows
     train(run, 1)
     train(run, 2)
     assert locate(run, 2)[1].parents["checkpoint"] == locate(run, base)[1].digest
+
+
+def test_replay_trains_on_every_iterations_rows_once(make_run, make_rows):
+    run, first, second = make_run("training.rows=all"), make_rows(16), make_rows(8, seed=1)
+    publish_rows(run, 0, first)
+    publish_rows(run, 1, pa.concat_tables([first.slice(4, 8), second]))
+    train(run, 1)
+    train(run, 2)
+    stats = json.loads((run.iteration(2).stats / "training.json").read_text())
+    assert (stats["rows"], stats["rows_kept"]) == (16 + 8, {"iter_00": 16, "iter_01": 16})
+    trained = pa.concat_tables([first, second])
+    assert stats["trained_tokens"] == sum(map(sum, trained["completion_mask"].to_pylist()))
+    parents = locate(run, 2)[1].parents
+    assert parents["sft_00"] == read_manifest(run.iteration(0).sft).digest
+    assert parents["sft"] == read_manifest(run.iteration(1).sft).digest
+
+    publish_rows(run, 0, make_rows(16, seed=2))
+    train(run, 1)
+    train(run, 2)
+    assert locate(run, 2)[1].parents["sft_00"] != parents["sft_00"]
+
+
+def test_replay_goes_on_where_an_iteration_kept_no_row(make_run, make_rows):
+    run = make_run("training.rows=all")
+    publish_rows(run, 0, make_rows(16))
+    publish_rows(run, 1)
+    train(run, 1)
+    train(run, 2)
+    assert locate(run, 2)[1].alias_of is None
+    assert json.loads((run.iteration(2).stats / "training.json").read_text())["rows"] == 16
 
 
 def test_a_finished_stage_takes_under_a_second_and_no_torch(make_run, make_rows):
@@ -173,7 +204,7 @@ def test_damaged_inputs_and_folders_in_the_way_are_refused(make_run, make_rows, 
         base = run.dir / "base"
         subprocess.run(["cp", "-r", tiny_model, base], check=True)
         record = read_record(run.base_model)
-        publish(run.base_model, Checkpoint(record.files, record.digest, stands_for="base").to_json(), replace=True)
+        publish(run.base_model, Checkpoint(record.files, record.digest, alias_of="base").to_json(), replace=True)
         content = bytearray((base / "model.safetensors").read_bytes())
         content[-1] ^= 1
         (base / "model.safetensors").write_bytes(content)
@@ -235,7 +266,7 @@ def test_the_losses_reach_an_experiment_tracker_and_stay_when_the_work_folder_go
     run = make_run("training.throughput.report_to=tensorboard")
     publish_rows(run, 0, make_rows(8))
     train(run)
-    (events,) = (run.iteration(1).costs / "tensorboard").rglob("events.out.tfevents.*")
+    (events,) = (run.iteration(1).logs / "tensorboard").rglob("events.out.tfevents.*")
     assert b"train/loss" in events.read_bytes()
     other = make_run("training.throughput.report_to=wandb", name="other")
     publish_rows(other, 0, make_rows(8))
@@ -281,14 +312,6 @@ def test_float32_is_published_on_request_and_is_another_training(make_run, make_
     assert read_record(run.iteration(1).checkpoint / RECORD).settings["publish_dtype"] == "float32"
     with pytest.raises(FingerprintMismatch, match=r"training\.publish_dtype"):
         make_run("training.publish_dtype=base")
-
-
-def test_a_run_older_than_publish_dtype_goes_on(make_run, make_rows):
-    run = make_run()
-    assert "publish_dtype" not in run.config.read_text()
-    publish_rows(run, 0, make_rows(8))
-    train(run)
-    assert "publish_dtype" not in read_record(run.iteration(1).checkpoint / RECORD).settings
 
 
 def test_iteration_zero_is_not_trained(make_run):
@@ -376,7 +399,7 @@ def test_a_killed_training_goes_on_from_its_last_complete_checkpoint(make_run, m
     (half / "trainer_state.json").write_text('{"global_step": 7')
     os.utime(half, (2**33, 2**33))
     train(run)
-    costs = json.loads((run.iteration(1).costs / "training.json").read_text())
+    costs = json.loads((run.iteration(1).stats / "training.json").read_text())
     assert (costs["resumed_from_step"], costs["steps"], len(costs["log"])) == (5, 8, 8)
     assert weights(run) == weights(whole)
 
@@ -405,7 +428,7 @@ def test_sigterm_ends_it_with_143_and_the_next_run_goes_on(make_run, make_rows, 
     child.join(10)
     assert child.exitcode == 143
     train(run)
-    costs = json.loads((run.iteration(1).costs / "training.json").read_text())
+    costs = json.loads((run.iteration(1).stats / "training.json").read_text())
     assert costs["resumed_from_step"] >= 3
 
 
@@ -434,7 +457,7 @@ def test_two_processes_train_the_same_rows_to_the_same_losses_and_weights(make_r
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "not sharded" not in done.stderr
-    costs = [json.loads((run.iteration(1).costs / "training.json").read_text()) for run in (alone, shared)]
+    costs = [json.loads((run.iteration(1).stats / "training.json").read_text()) for run in (alone, shared)]
     assert [c["processes"] for c in costs] == [1, 2]
     losses = [[entry["loss"] for entry in c["log"]] for c in costs]
     assert losses[1] == pytest.approx(losses[0], rel=1e-5)

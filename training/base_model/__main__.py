@@ -53,10 +53,10 @@ def main(argv: list[str]) -> None:
         folder, found = obtain(model, recorded)
         if recorded is not None and recorded.digest != found.digest:
             raise FingerprintMismatch(
-                f"{run.base_model}: this run's M_0 is {recorded.digest[:12]}, its folder {recorded.stands_for} is "
+                f"{run.base_model}: this run's M_0 is {recorded.digest[:12]}, its folder {recorded.alias_of} is "
                 f"gone, and {folder} is {found.digest[:12]}. Put the folder back. {ANOTHER_RUN}"
             )
-        publish(run.base_model, replace(found, stands_for=place(folder, run)).to_json(), replace=True)
+        publish(run.base_model, replace(found, alias_of=place(folder, run)).to_json(), replace=True)
         print(f"base model: {os.path.relpath(folder)}, {found.digest[:12]}", flush=True)
 
 

@@ -114,7 +114,7 @@ def expected_from_metrics(run) -> dict[str, float]:
 def expected_costs(run) -> dict[str, float]:
     expected, seconds = {}, 0.0
     for iteration in run.iterations():
-        for path in iteration.costs.glob("*.json"):
+        for path in iteration.stats.glob("*.json"):
             stage, costs = path.stem.partition("-")[0], json.loads(path.read_text())
             seconds += costs["seconds"]
             for name in ("seconds", "prompt_tokens", "generated_tokens", "trained_tokens", "engine_starts"):

@@ -6,7 +6,6 @@ import shutil
 import pytest
 
 from analysis.record import finished_iterations, read_record
-from analysis.report.overlay import read_overlay
 from analysis.report.provenance import quarantined
 from analysis.report.run_report import run_report
 from analysis.report.warnings import warnings
@@ -65,7 +64,7 @@ def test_a_report_of_a_run_that_is_not_there_says_what_to_do(loop):
 
 def test_costs_of_several_processes_add_up(copy):
     costs = read_record(copy).iterations[1].costs["generation"]
-    path = next(copy.iteration(1).costs.glob("generation-*.json"))
+    path = next(copy.iteration(1).stats.glob("generation-*.json"))
     twin = json.loads(path.read_text())
     path.with_name("generation-other-1.json").write_text(json.dumps(twin | {"peak_memory_bytes": 5}))
     doubled = read_record(copy).iterations[1].costs["generation"]
@@ -109,20 +108,3 @@ def test_baselines_are_a_section_where_they_were_measured(copy):
     assert ">25.0</data>" in html
     assert ">1,234</data>" in html and ">71.2<" in html and ">0.90<" in html
     assert "runs/demo-star is not finished" in html
-
-
-def test_published_curves_are_drawn_behind_the_runs_own(copy, tmp_path):
-    row = {"model": "paper/model", "strategy": "ENF", "n_init": 2, "n_corr": 3}
-    row |= {"test_init": [0.2, 0.21, 0.22], "test_corr": [0.3, 0.31, 0.32]}
-    path, record = tmp_path / "series.json", read_record(copy)
-    path.write_text(json.dumps([row, row | {"n_init": 5}]))
-    html, plots = run_report(copy, record, read_overlay(path, record.settings))
-    assert "Dashed: paper/model ENF 2 x 3" in html.decode()
-    assert b"overlay t1" in plots["accuracy-test.svg"]
-    assert b"overlay" not in plots["accuracy-train.svg"]
-    path.write_text(json.dumps([row | {"n_init": 5}]))
-    with pytest.raises(ConfigError, match=r"has 0 series of ENF 2 x 3 .* it has paper/model ENF 5 x 3"):
-        read_overlay(path, record.settings)
-    path.write_text("[1]")
-    with pytest.raises(ConfigError, match="a JSON list of series was expected"):
-        read_overlay(path, record.settings)

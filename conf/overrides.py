@@ -1,0 +1,45 @@
+"""Settings as they are typed: key=value words, some of which Hydra's grammar would not read as people mean them."""
+
+import os
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+
+
+def key_of(override: str) -> str:
+    """Return the key of an override, without the signs that add or delete one."""
+    return override.lstrip("+~").partition("=")[0]
+
+
+def as_meant(override: str) -> str:
+    """Return the override, its value quoted where Hydra cannot read it otherwise: a path with =, #, ~, a comma, a space
+    or a letter outside ASCII. `~/` is the home folder. Lists and mappings are left to the user's own quotes."""
+    key, _, value = override.partition("=")
+    if value.startswith("~/"):
+        value = os.path.expanduser(value)
+        override = f"{key}={value}"
+    if not value or value.startswith(("[", "{")) or is_read(override):
+        return override
+    quote = '"' if "'" in value else "'"
+    quoted = f"{key}={quote}{value.replace(quote, chr(92) + quote)}{quote}"
+    return quoted if is_read(quoted) else override
+
+
+def is_read(override: str) -> bool:
+    """Tell whether Hydra's grammar takes an override, as one value: "a,b" would be two runs of a sweep."""
+    try:
+        return not OverridesParser.create().parse_override(override).is_sweep_override()
+    except HydraException:
+        return False
+
+
+def merge(stored: list[str], given: list[str]) -> list[str]:
+    """Return the overrides a run began with, each replaced by a given one for the same key, then what is new."""
+    fresh = {override.partition("=")[0]: override for override in given}
+    return [fresh.pop(old.partition("=")[0], old) for old in stored] + list(fresh.values())
+
+
+def without_replaced_presets(stored: list[str], given: list[str]) -> list[str]:
+    """Return the stored overrides without those of a section for which a preset is given."""
+    presets = set(map(key_of, given))
+    return [override for override in stored if key_of(override).partition(".")[0] not in presets]
