@@ -34,7 +34,7 @@ OF_WHAT = r"(?:(?:above|below|given|provided|to|for|of)\b[^.:!?\"“\n]{0,80}?(?
 FILLER = r"(?:(?:as follows|the following|given below|below)(?=[ \t]*[:：\n]))?"
 MARKER = re.compile(
     rf"(?:{'|'.join(NOUNS)}){CLOSED}{CANDIDATE}{OF_WHAT}{CLOSED}"
-    rf"(?:(?P<label>{LABELS})|(?P<verb>{'|'.join(VERBS)}){CLOSED}{FILLER}{CLOSED}(?P<colon>[:：])?|(?=\n\s*\S))"
+    rf"(?:(?P<label>{LABELS})|(?P<verb>{'|'.join(VERBS)})[*_]*[ \t]*{FILLER}[*_]*[ \t]*(?P<colon>[:：])?|(?=\n\s*\S))"
 )
 NUMBER_WITH_UNIT = r"(?!\d+[.)][ \t])[-–−]?[$€£¥₹]?[-–−]?\d[\d.,/]*(?:[ \t]*[^\W\d]+){0,3}[ \t.]*$"
 HASHES = re.compile(rf"^[ \t]*####(?=[ \t]*{NUMBER_WITH_UNIT})|^[ \t]*####(?=[ \t]*[^\s#][^\n]*\s*\Z)", re.MULTILINE)
@@ -65,8 +65,9 @@ QUESTION = re.compile(r"[^.!?\n\"”]{0,80}\?(?![\"”])")
 # "right" is a verdict where its clause ends or goes on with a reason; "right ascension" is an answer.
 JUDGEMENTS = (
     r"(?:in)?correct|right|wrong|(?:in)?accurate|(?:in)?valid|(?:in)?complete|unclear|consistent|verified|confirmed"
-    r"|unchanged|fine|good|acceptable|plausible|reasonable|misleading|above|below|(?:in)?correct[aeo]s?|juste|fausse"
-    r"|richtig|falsch|sbagliata|верный|неверный|(?:不?正确|正確|错误|錯誤|对)的?"
+    r"|unchanged|fine|good|acceptable|plausible|reasonable|misleading|above|below|given|provided|found|available|easy"
+    r"|simple|clear|obvious|straightforward|tricky|difficult|complicated|(?:in)?correct[aeo]s?|juste|fausse|richtig"
+    r"|falsch|sbagliata|верный|неверный|(?:不?正确|正確|错误|錯誤|对)的?"
 )
 VERDICT = re.compile(
     r"[ \t*_]*(?:(?:indeed|also|still|in fact|actually|completely|entirely|partially|partly|absolutely|definitely"
@@ -78,10 +79,10 @@ VERDICT = re.compile(
     r"|(?:based|derived|found|obtained|supported|explained|taken)[ \t]+(?:up)?(?:on|from|by|in|at|using|above)\b"
     r"[^.!?\n]{0,300}[.!?]*)"
 )
-NEGATIVE = re.compile(r"\b(?:in(?:correct|accurate|valid)|wrong|not|nicht|pas|falsch|fausse)\b")
+NEGATIVE = re.compile(r"\b(?:in(?:correct|accurate|valid)|wrong|not|nicht|pas|falsch|fausse)\b|n['’]t\b")
 NAMED = re.compile(
-    r"(?:\b(?:the|this|that|your|my|our|initial|previous|original|first|given|proposed|above|final|la|die|deine|votre|tu|su)"
-    r"[ \t]+)*$"
+    r"(?:\b(?:the|this|that|your|my|our|initial|previous|original|first|given|proposed|above|final|la|die|deine|votre"
+    r"|tu|su)[ \t]+)*$"
 )
 CLOSING_REMARK = re.compile(r"\bi hope (?:it|this|that) (?:is (?:correct|right)|helps)\b[.!]*")
 

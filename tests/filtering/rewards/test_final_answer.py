@@ -82,6 +82,7 @@ VERDICTS = {  # text: what is left of it
     "Oslo\n\nThis answer is based on an old map of Bergen.": "Oslo",
     "Oslo\nThe answer above is not Bergen.": "Oslo",
     "Oslo. The answer isn't Bergen": "Oslo.",
+    "The answer is simple: Oslo": "Oslo",
     "The answer (Bergen) is wrong. Oslo": "Oslo",
     "The answer is above: Oslo": "Oslo",
     "回答正确。\n\n奥斯陆": "奥斯陆",
@@ -93,6 +94,8 @@ NO_VERDICTS = {
     "The answer is right ascension": "right ascension",
     "The answer is Not Without My Daughter": "Not Without My Daughter",
     "The answer is: correct": "correct",
+    "The answer is clear water": "clear water",
+    'The answer is "Wrong"': '"Wrong"',
 }
 
 
