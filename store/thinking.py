@@ -18,7 +18,13 @@ CHANNEL = "<|channel|>"
 BARE_CHANNEL = re.compile(r"analysis(?=[A-Z])")
 BARE_FINAL_CHANNEL = "assistantfinal"
 ANSWER, ANSWER_END = "<answer>", "</answer>"
-HINT = re.compile(r"<[/|]?(?i:thi|tho|rea|ans|cha|sta|end|beg)")  # found in all that begins with < above
+# One of these is found in "\n" and a text that is not its own answer, each at the speed of a search for its first sign.
+HINTS = {
+    "<": re.compile(r"<[/|]?(?i:thi|tho|rea|ans|cha|sta|end|beg)"),
+    "[": re.compile(r"\[/?THINK"),
+    "◁": re.compile("◁"),
+}
+BARE_HINT = "\nanalysis"
 # Where a tokenizer has these as special tokens, a decoded text keeps them all the same.
 KEPT_WHEN_DECODED = re.compile(rf"{MARK.pattern}|<\|channel\|>|<\|message\|>")
 
@@ -46,8 +52,8 @@ def all_without_thinking(texts: Iterable[str]) -> list[str]:
     """Return without_thinking of every text, at once where no text has a hint of a mark."""
     texts = list(texts)
     together = "\n".join(["", *texts])
-    has_marks = "<" in together and HINT.search(together)
-    if not (has_marks or ("[" in together and "THINK]" in together) or "◁" in together or "\nanalysis" in together):
+    has_mark = any(sign in together and hint.search(together) for sign, hint in HINTS.items())
+    if not has_mark and BARE_HINT not in together:
         return texts
     return [without_thinking(text) for text in texts]
 

@@ -45,7 +45,10 @@ HINTS = (
     "answer", "ans:", "####", "\\", "final re", "final so", "antwo", "espuesta", "sposta", "svar", "vastaus", "cevap",
     "jawaban",
 )  # fmt: skip
-OTHER_HINTS = re.compile(f"{'|'.join(NOUNS[1:])}|a：")  # for texts outside ASCII
+OTHER_HINTS = (  # of texts outside ASCII
+    "a：", "réponse", "yanıt", "ответ", "відповідь", "odpowiedź", "odpověď", "απάντηση", "đáp án", "câu trả lời",
+    "תשובה", "الإجابة", "الجواب", "پاسخ", "उत्तर", "জবাব", "উত্তর", "คำตอบ", "答", "正解", "답",
+)  # fmt: skip
 
 REACH = 80  # characters before a marker that are looked at: a whole line would make long lines quadratic
 CLAUSE_END = re.compile(r"[.!?;:,，。；：！？、\n(—]|\b(?:but|and|so|then|thus|hence|therefore)\b")
@@ -111,7 +114,8 @@ def final_answers(texts: Sequence[str]) -> dict[int, Found]:
     together = "\n".join(lowered)
     some = {row for row, text in enumerate(texts) if "A:" in text}
     some |= {row for hint in HINTS if hint in together for row, text in enumerate(lowered) if hint in text}
-    some |= {row for row, text in enumerate(lowered) if not text.isascii() and OTHER_HINTS.search(text)}
+    others = [row for row, text in enumerate(lowered) if not text.isascii()]
+    some |= {row for hint in OTHER_HINTS if hint in together for row in others if hint in lowered[row]}
     found = {row: find(texts[row]) for row in sorted(some)}
     return {row: each for row, each in found.items() if each.is_marked or each.answer != texts[row]}
 
