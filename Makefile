@@ -55,6 +55,7 @@ iterate: filter-$(N)  ## run iterations up to N: checkpoints M_0 .. M_N, all the
 questions: setup
 	$(PYTHON) -m conf run=$(RUN) $(SETTINGS)
 	$(PYTHON) -m data run=$(RUN)
+	$(PYTHON) -m filtering.golds run=$(RUN)   # can the reward use the gold answers?
 base: questions
 	$(PYTHON) -m training.base_model run=$(RUN)
 
@@ -122,6 +123,7 @@ endef
 rescore: LIKE = $(FROM)
 rescore: setup  ## score and filter the samples of FROM anew, into RUN, with the reward and filter in ARGS
 	$(PYTHON) -m conf run=$(RUN) $(SETTINGS) samples_of=$(FROM)
+	$(PYTHON) -m filtering.golds run=$(RUN)
 	$(foreach n,$(or $(SAMPLED),0),$(filter_again))
 	$(PYTHON) -m analysis run=$(RUN)
 

@@ -5,12 +5,26 @@ answer. A text without any of these marks is its own answer, to the last charact
 """
 
 import re
+from collections.abc import Iterable
 
-# <think>, <thinking> (and their like) and Magistral's [THINK], opened or closed
-MARK = re.compile(r"<(?P<closed>/?)(?:think|thinking|thought|reasoning)>|\[(?P<closed_caps>/?)THINK\]")
+# <think>, <thinking> (and their like), Magistral's [THINK], Kimi's, Cohere's and OpenThinker's; a group says it closes
+MARK = re.compile(
+    r"<(/?)(?i:think|thinking|thought|reasoning)>|\[(/?)THINK\]|◁(/?)think▷"
+    r"|<\|(?:START|(END))_THINKING\|>|<\|(?:begin|(end))_of_thought\|>"
+)
 FINAL_CHANNEL = "<|channel|>final<|message|>"  # gpt-oss: every other channel is thinking
 CHANNEL = "<|channel|>"
+# The same decoded without its control tokens, where the names of the channels remain: "analysisThe user asks ..."
+BARE_CHANNEL = re.compile(r"analysis(?=[A-Z])")
+BARE_FINAL_CHANNEL = "assistantfinal"
 ANSWER, ANSWER_END = "<answer>", "</answer>"
+# One of these is found in "\n" and a text that is not its own answer, each at the speed of a search for its first sign.
+HINTS = {
+    "<": re.compile(r"<[/|]?(?i:thi|tho|rea|ans|cha|sta|end|beg)"),
+    "[": re.compile(r"\[/?THINK"),
+    "◁": re.compile("◁"),
+}
+BARE_HINT = "\nanalysis"
 # Where a tokenizer has these as special tokens, a decoded text keeps them all the same.
 KEPT_WHEN_DECODED = re.compile(rf"{MARK.pattern}|<\|channel\|>|<\|message\|>")
 
@@ -24,18 +38,35 @@ def without_thinking(text: str) -> str:
     if CHANNEL in text:
         _, found, behind = text.rpartition(FINAL_CHANNEL)
         answer = behind if found else ""
-    elif marks := list(MARK.finditer(text)):
+    elif BARE_CHANNEL.match(text):
+        _, found, behind = text.rpartition(BARE_FINAL_CHANNEL)
+        answer = behind if found else ""
+    elif marks := _marks(text):
         answer = text[marks[-1].end() :] if is_closing(marks[-1]) else ""
     if ANSWER in answer:
         answer = answer.rpartition(ANSWER)[2].partition(ANSWER_END)[0]
     return text if answer is text else answer.strip()
 
 
+def all_without_thinking(texts: Iterable[str]) -> list[str]:
+    """Return without_thinking of every text, at once where no text has a hint of a mark."""
+    texts = list(texts)
+    together = "\n".join(["", *texts])
+    has_mark = any(sign in together and hint.search(together) for sign, hint in HINTS.items())
+    if not has_mark and BARE_HINT not in together:
+        return texts
+    return [without_thinking(text) for text in texts]
+
+
 def opened_thought(text: str) -> str:
     """Return the mark with which `text` opens a thought that it does not close, with what follows it; else ""."""
-    marks = list(MARK.finditer(text))
+    marks = _marks(text)
     return "" if not marks or is_closing(marks[-1]) else text[marks[-1].start() :]
 
 
 def is_closing(mark: re.Match[str]) -> bool:
-    return bool(mark["closed"] or mark["closed_caps"])
+    return any(mark.groups())
+
+
+def _marks(text: str) -> list[re.Match[str]]:
+    return list(MARK.finditer(text)) if "<" in text or "[" in text or "◁" in text else []

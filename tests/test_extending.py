@@ -15,7 +15,7 @@ from tests.conftest import ROOT
 
 ROOMS = ("store", "conf", "data", "generation", "filtering", "training")
 DIFFS = re.findall(r"```diff\n(.*?)```", (ROOT / "docs" / "extending.md").read_text(encoding="utf-8"), re.DOTALL)
-SETTINGS = ["device=cpu", "data=capitals", "prompt=terse", "strategy=EAF", "engine=echo"]
+SETTINGS = ["device=cpu", "data=capitals", "prompt=terse", "strategy=EAF", "engine=echo", "reward=prefix"]
 
 
 @pytest.fixture
@@ -36,7 +36,8 @@ def extended(tmp_path):
 def test_a_pipeline_runs_with_all_extensions(extended, tiny_model):
     run = Run("new", extended / "runs")
     stages = (["conf", "run=new", *SETTINGS, f"model.path={tiny_model}"], ["data", "run=new"],
-              ["training.base_model", "run=new"], ["generation", "run=new", "iteration=0"],
+              ["training.base_model", "run=new"], ["filtering.golds", "run=new"],
+              ["generation", "run=new", "iteration=0"],
               ["filtering", "run=new", "iteration=0"])  # fmt: skip
     for stage in stages:
         done = subprocess.run([sys.executable, "-m", *stage], cwd=extended, capture_output=True, text=True)
@@ -47,11 +48,14 @@ def test_a_pipeline_runs_with_all_extensions(extended, tiny_model):
         for prompt, answer in zip(table["prompt_token_ids"].to_pylist(), table["token_ids"].to_pylist(), strict=True):
             *said, stop = answer
             assert said == [token for token in prompt if token != stop][:3]  # as the engine on the page answers
+    metrics = json.loads(run.iteration(0).metrics.read_bytes())
+    assert {"initial_prefix", "correction_prefix"} <= metrics["splits"]["test"]["mean_rewards"].keys()
     shards = required_manifest(run.questions, "data").shards.values()
     assert sum(shard["rows"] for shard in shards) == 90  # all of the file: the preset takes up to 500 of each split
 
 
 def test_every_kind_of_extension_has_its_diff():
     text = "".join(DIFFS)
-    for path in ("conf/data/", "conf/prompt/", "conf/strategy/", "conf/engine/", "generation/engines/"):
+    for path in ("conf/data/", "conf/prompt/", "conf/strategy/", "conf/engine/", "generation/engines/", "conf/reward/",
+                 "filtering/rewards/"):
         assert f"+++ b/{path}" in text

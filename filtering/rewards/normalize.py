@@ -26,6 +26,7 @@ SEPARATOR = "\x1e"
 DROPPED, SPACE, MARK, SYMBOL, LETTER = 1, ord(" "), ord("'"), ord("+"), ord("x")
 FIRST_WORD = ord("0")  # what stands for word characters is not below
 A, N, T, H, E = b"anthe"
+PUNCTUATION_AND_FORMAT = frozenset(("Pc", "Pd", "Ps", "Pe", "Pi", "Pf", "Po", "Cf"))
 
 
 class Normalizer:
@@ -130,10 +131,19 @@ def _in_accuracy(char: str) -> str:
 
 
 def _squad(char: str) -> str:
-    if char in string.punctuation:
+    if char in string.punctuation or char == "−" or unicodedata.category(char) in PUNCTUATION_AND_FORMAT:
         return ""
     return " " if char.isspace() else char
 
 
 NORMALIZED = Normalizer("NFD", _in_accuracy)  # NFC and NFD spellings are equal
-SQUAD_TOKENS = Normalizer("NFC", _squad)  # SQuAD's: in NFC, so that NFD spellings score alike
+SQUAD_TOKENS = Normalizer("NFKC", _squad)  # SQuAD's: one spelling of accents, ligatures, full-width letters
+
+
+def no_plain_string(alias: str, normalizer: Normalizer | Callable[[list[str]], list[str]]) -> str | None:
+    """Say why a gold alias is nothing that an answer could match word by word, None where it is."""
+    if "####" in alias or "\\boxed" in alias:
+        return "is a worked solution: take what follows its mark, with data.answer_marker='\"####\"'"
+    if normalizer([alias]) == [" "]:
+        return "has no letter or digit left when it is normalized: leave it out"
+    return None

@@ -58,8 +58,8 @@ def test_a_reward_or_a_marker_that_is_not_known_is_refused():
     with pytest.raises(ConfigError, match="reward accuracy is not known; there are in_accuracy, "):
         settings("reward.also=[accuracy]")
     assert settings("prompt.answer_marker='Final Answer:'").scoring.expects_marker
-    with pytest.raises(ConfigError, match="'Antwort:' is not found as a marker"):
-        settings("prompt.answer_marker='Antwort:'")
+    with pytest.raises(ConfigError, match="'Lösung:' is not found as a marker"):
+        settings("prompt.answer_marker='Lösung:'")
 
 
 def test_the_command_filters_once_and_then_has_no_work(workspace):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from store.thinking import opened_thought, without_thinking
+from store.thinking import all_without_thinking, opened_thought, without_thinking
 
 ANSWERS = {
     "Paris": "Paris",
@@ -20,6 +20,13 @@ ANSWERS = {
     "[THINK]Lyon": "",
     "<|channel|>analysis<|message|>Lyon?assistant<|channel|>final<|message|>Paris": "Paris",
     "<|channel|>analysis<|message|>Lyon?": "",
+    "analysisThe user asks for a capital. Lyon?assistantfinalParis": "Paris",
+    "analysisWe need a capital. Lyon?": "",
+    "analysis of the question: Paris": "analysis of the question: Paris",
+    "◁think▷Lyon?◁/think▷Paris": "Paris",
+    "<|START_THINKING|>Lyon?<|END_THINKING|>Paris": "Paris",
+    "<|begin_of_thought|>Lyon? <|end_of_thought|>\n\nParis": "Paris",
+    "<|begin_of_thought|>Lyon?": "",
     "<answer>Paris</answer>": "Paris",
     "It is <answer>Lyon</answer>, no: <answer> Paris </answer>. Done.": "Paris",
     "<think>say <answer>Lyon</answer>?</think><answer>Paris": "Paris",
@@ -31,6 +38,12 @@ ANSWERS = {
 def test_the_answer_stands_behind_the_thoughts(text):
     assert without_thinking(text) == ANSWERS[text]
     assert without_thinking(without_thinking(text)) == ANSWERS[text]
+
+
+def test_a_column_is_answered_as_each_text():
+    plain = [text for text, answer in ANSWERS.items() if text == answer]
+    for texts in (list(ANSWERS), plain, [], *([text] for text in ANSWERS)):
+        assert all_without_thinking(texts) == [without_thinking(text) for text in texts]
 
 
 @pytest.mark.parametrize(

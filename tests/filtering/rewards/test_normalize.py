@@ -44,8 +44,9 @@ def normalized_alone(text: str) -> list[str]:
 
 
 def squad_alone(text: str) -> list[str]:
-    text = unicodedata.normalize("NFC", text).lower()
-    text = "".join(char for char in text if char not in string.punctuation)
+    text = unicodedata.normalize("NFKC", text).lower()
+    dropped = {char for char in text if unicodedata.category(char)[0] == "P" or unicodedata.category(char) == "Cf"}
+    text = "".join(char for char in text if char not in dropped | {*string.punctuation, "−"})
     return re.sub(r"\b(?:a|an|the)\b", " ", text).split()
 
 

@@ -1,18 +1,14 @@
-"""Rewards: SQuAD's as torchmetrics computes them, numbers as decimals, and no score where none could be computed."""
+"""What all rewards have in common, and SQuAD's as torchmetrics computes them."""
 
 import random
-import sys
 import unicodedata
-from decimal import Decimal
 
 import numpy as np
 import pytest
 
 from filtering import rewards
-from filtering.rewards import REWARDS
-from filtering.rewards.final_answer import final_answer
+from filtering.rewards import GOLD_PROBLEMS, REWARDS
 from filtering.rewards.normalize import SQUAD_TOKENS
-from store.errors import BadInput, ConfigError
 
 WORDS = ["the", "a", "an", "Paris", "paris", "Paris,", "Mary's", "1,000", "u.s.", "co-op", "(the)", "'quoted'", "-"]
 
@@ -64,70 +60,51 @@ def test_only_the_final_answer_counts_but_for_in_accuracy():
         assert REWARDS[name](text, golds) == [0]
 
 
-NUMBERS = {
-    "She makes $18 every day.": "18",
-    "9 * 2 = 18": "18",
-    "#### 18": "18",
-    "\\boxed{1,234.50}$": "1234.5",
-    "-7": "-7",
-    "−7 degrees": "-7",
-    "it lost -$3.20.": "-3.2",
-    "from 10-18": "18",
-    "x is .5": "0.5",
-    "Final Answer: 42 eggs\n\n(that is 3.5 dozen)": "42",
-    "1,2,3": "3",
-    "15%": "15",
-}
+THOUGHT = [  # what is thought, and what is answered
+    "<think>Four? No.</think>\n\n5", "<think>\nthe answer is 4\n</think>5",
+    "the answer is 4, or \\boxed{4}\n</think>\n5",
+    "analysisThe user asks for 4.assistantfinal5", "<answer>5</answer>", "[THINK]4[/THINK]5",
+]  # fmt: skip
 
 
-@pytest.mark.parametrize("text", NUMBERS)
-def test_the_last_number_of_the_final_answer_is_read(text):
-    assert rewards.last_number(final_answer(text)) == Decimal(NUMBERS[text])
-    assert rewards.numeric([text], [[NUMBERS[text]]]) == [1]
-    assert rewards.numeric([text], [["123456"]]) == [0]
+@pytest.mark.parametrize("name", REWARDS)
+@pytest.mark.parametrize("text", THOUGHT)
+def test_thoughts_are_never_scored(name, text):
+    assert REWARDS[name]([text] * 2, [["4"], ["5"]]).tolist() == [0, 1]
 
 
-def test_gsm8k_rationales_are_gold_answers_too():
-    gold = "Janet sells 16 - 3 - 4 = <<16-3-4=9>>9 duck eggs a day.\n#### 18"
-    assert rewards.numeric(["18.00", "9"], [[gold]] * 2).tolist() == [1, 0]
+@pytest.mark.parametrize("name", REWARDS)
+def test_where_only_thoughts_are_there_no_answer_is(name):
+    assert REWARDS[name](["<think>It is 5", "<think>5</think>", "5"], [["5"]] * 3).tolist() == [0, 0, 1]
 
 
-def test_a_gold_answer_without_a_number_is_refused():
-    with pytest.raises(BadInput, match="'Paris' holds no number"):
-        rewards.numeric(["18"], [["Paris"]])
+TYPOGRAPHY = [
+    ("Oslo。", "Oslo"), ("オスロ！", "オスロ"), ("أوسلو؟", "أوسلو"), ("«Oslo»", "Oslo"),
+    ("Oslo…", "Oslo"), ("O’Hara", "O'Hara"),
+    ("Jean‑Luc", "Jean-Luc"), ("ﬂute", "flute"), ("Os\u00adlo", "Oslo"),
+    ("−5", "-5"), ("$\\text{Oslo}$", "Oslo"), ("(B)", "B"),
+]  # fmt: skip
 
 
-SYMBOLIC = [
-    ("The answer is $\\frac{2}{4}$.", "\\frac{1}{2}", 1),
-    ("0.5", "\\frac{1}{2}", 1),
-    ("so \\boxed{(3, \\frac{\\pi}{2})}", "\\left( 3, \\frac{\\pi}{2} \\right)", 1),
-    ("**Final Answer:** $x^2 + 2x + 1$", "(x+1)^2", 1),
-    ("$\\frac{1}{3}$", "\\frac{1}{2}", 0),
-    ("I do not know", "\\frac{1}{2}", 0),
-]
+@pytest.mark.parametrize(("text", "gold"), TYPOGRAPHY)
+def test_exact_match_drops_punctuation_of_any_script(text, gold):
+    assert rewards.exact_match([text, f"{text} x"], [[gold]] * 2).tolist() == [1, 0]
+    assert rewards.token_f1([text], [[gold]]) == [1]
 
 
-@pytest.mark.parametrize(("text", "gold", "score"), SYMBOLIC)
-def test_symbolic_compares_by_value(text, gold, score):
-    assert rewards.symbolic([text], [[gold]]) == [score]
-
-
-def test_symbolic_refuses_a_gold_answer_it_cannot_read():
-    with pytest.raises(BadInput, match="no mathematical expression"):
-        rewards.symbolic(["1"], [["$"]])
-
-
-def test_symbolic_scores_nan_not_zero_where_the_comparison_fails(monkeypatch):
-    import math_verify
-
-    def fails(*args, **kwargs):
-        raise RecursionError("maximum recursion depth exceeded")
-
-    monkeypatch.setattr(math_verify, "verify", fails)
-    assert np.isnan(rewards.symbolic(["$x$"], [["x"]])).all()
-
-
-def test_symbolic_without_its_package_says_how_to_get_it(monkeypatch):
-    monkeypatch.setitem(sys.modules, "math_verify", None)
-    with pytest.raises(ConfigError, match="pip install math-verify"):
-        rewards.symbolic(["1"], [["1"]])
+@pytest.mark.parametrize(
+    ("name", "gold", "problem"),
+    [
+        ("in_accuracy", "A+", "no letter or digit"), ("in_accuracy", "1 + 1 = 2\n#### 2", "worked solution"),
+        ("answer_match", "---", "no letter or digit"), ("answer_match", "東京", None),
+        ("exact_match", "the", "no letter"),
+        ("exact_match", "so \\boxed{2}", "worked solution"),
+        ("token_f1", "Oslo", None), ("numeric", "Oslo", "no number"),
+        ("numeric", "1 + 1 = 2", "holds 2 numbers"), ("numeric", "1 + 1 = 2\n#### 2", None),
+        ("symbolic", "$", "no mathematical"),
+        ("symbolic", "so \\boxed{2}", None),
+    ],
+)  # fmt: skip
+def test_a_reward_says_why_it_cannot_use_a_gold_answer(name, gold, problem):
+    found = GOLD_PROBLEMS[name](gold)
+    assert found is None if problem is None else problem in found

@@ -1,0 +1,128 @@
+"""See a reward at work on texts of your own.
+
+    python -m filtering.score reward=answer_match file=cases.jsonl [text=text] [golds=golds] [label=label]
+
+`file` has a JSON object a line: a generated text, and the gold answer or a list of them, under these names. Prints for
+each its number, score, final answer and the gold answer that fits, or why none does. With a label column (the score
+that a person gives) it also says where the two agree, and lists in the end where they do not. Writes nothing.
+"""
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from filtering.rewards import GOLD_PROBLEMS, REWARDS
+from filtering.rewards.texts import Texts
+from store.errors import BadInput, ConfigError, stage_main
+
+USAGE = (
+    "Usage: python -m filtering.score reward=answer_match file=cases.jsonl [text=COLUMN] [golds=COLUMN] [label=COLUMN]"
+)
+COLUMNS = ("text", "golds", "label")
+SHOWN = 60  # characters of a final answer
+TOLERANCE = 0.005  # between a score and its label
+
+
+class Case(NamedTuple):
+    line: int
+    text: str
+    golds: list[str]
+    label: float | None
+
+
+def main(argv: list[str]) -> None:
+    arguments = {name: name for name in COLUMNS}
+    for argument in argv:
+        key, equals, value = argument.partition("=")
+        if not equals or key not in ("reward", "file", *arguments):
+            raise ConfigError(f"{argument!r} is not an argument. {USAGE}")
+        arguments[key] = value
+    if not {"reward", "file"} <= arguments.keys():
+        raise ConfigError(f"reward= and file= are needed. {USAGE}")
+    if arguments["reward"] not in REWARDS:
+        raise ConfigError(f"reward {arguments['reward']} is not known; there are {', '.join(REWARDS)}")
+    path = Path(arguments["file"])
+    if not path.is_file():
+        raise BadInput(f"{path} is no file: give file= a JSONL file")
+    for line in described(arguments["reward"], list(read(path, *(arguments[key] for key in COLUMNS)))):
+        print(line, flush=True)
+
+
+def read(path: Path, text: str, golds: str, label: str) -> Iterator[Case]:
+    """Yield the cases of a JSONL file; BadInput names the line that is none."""
+    for number, line in enumerate(path.read_bytes().splitlines(), 1):
+        if line.strip():
+            try:
+                yield _case(number, json.loads(line.decode("utf-8-sig")), text, golds, label)
+            except (ValueError, RecursionError) as error:  # of JSON, UTF-8 and of _case
+                raise BadInput(f"{path}, line {number}: {error}") from None
+
+
+def _case(number: int, row: Any, text: str, golds: str, label: str) -> Case:
+    """Return a row as a case; ValueError says what is missing."""
+    if not isinstance(row, dict):
+        raise ValueError(f"it holds a {type(row).__name__}, a JSON object was expected")
+    for name in (text, golds):
+        if name not in row:
+            raise ValueError(f"it has no {name!r} but {sorted(row)}: name the columns with text= and golds=")
+    aliases = row[golds] if isinstance(row[golds], list) else [row[golds]]
+    aliases = [str(alias) if isinstance(alias, int | float) else alias for alias in aliases]
+    if not isinstance(row[text], str) or not aliases or not all(isinstance(alias, str) for alias in aliases):
+        raise ValueError(f"{text!r} must be a text, and {golds!r} one or a list of them")
+    if not isinstance(row.get(label), int | float | None):
+        raise ValueError(f"{label!r} is {row[label]!r}, expected a number")
+    return Case(number, row[text], aliases, None if row.get(label) is None else float(row[label]))
+
+
+def described(reward: str, cases: list[Case]) -> Iterator[str]:
+    """Yield a line for each case, then how often score and label agree, and the lines where they do not."""
+    different, num_labelled = [], 0
+    answers = Texts(case.text for case in cases).final
+    for case, answer in zip(cases, answers, strict=True):
+        score, why = _scored(reward, case)
+        line = f"{case.line}: {score:.3g}  {answer!r:.{SHOWN}}  {why}"
+        yield line
+        if case.label is not None:
+            num_labelled += 1
+            if not abs(score - case.label) < TOLERANCE:  # nor where it is NaN
+                different.append(f"  {line}; label {case.label:g}")
+    if num_labelled:
+        share = 1 - len(different) / num_labelled
+        yield f"{reward} and the labels agree on {num_labelled - len(different):,} of {num_labelled:,} ({share:.1%})"
+        yield from different
+
+
+def _scored(reward: str, case: Case) -> tuple[float, str]:
+    """Return a case's score and the alias that gives it, or why none does."""
+    try:
+        score = _score(reward, case.text, case.golds)
+        if score > 0:
+            return score, f"fits {next(alias for alias in case.golds if _fits(reward, case.text, alias, score))!r}"
+    except BadInput as error:
+        return math.nan, str(error)
+    if math.isnan(score):
+        return score, "could not be scored"
+    unusable = [problem for alias in case.golds if (problem := GOLD_PROBLEMS.get(reward, _no_problem)(alias))]
+    if len(unusable) == len(case.golds):
+        return score, f"gold answer {case.golds[0]!r:.200} {unusable[0]}"
+    if not Texts([case.text])[0]:
+        return score, "nothing stands behind its thoughts"
+    return score, f"fits none of {case.golds!r:.200}"
+
+
+def _fits(reward: str, text: str, alias: str, score: float) -> bool:
+    return not GOLD_PROBLEMS.get(reward, _no_problem)(alias) and _score(reward, text, [alias]) == score
+
+
+def _no_problem(alias: str) -> None:
+    """Say nothing: a reward without an entry in GOLD_PROBLEMS takes every alias."""
+
+
+def _score(reward: str, text: str, golds: list[str]) -> float:
+    return float(REWARDS[reward]([text], [golds])[0])
+
+
+if __name__ == "__main__":
+    stage_main(main)
