@@ -40,7 +40,8 @@ class ChatTokenizer:
     """The tokenizer and the chat template of a model folder.
 
     template_args, sampling_args: `model.template_args` and `sampling.args` of the configuration. control_ids: ids that
-    content never produces. stop_token_ids: ids that end a completion, sorted. Raises ConfigError for a folder without
+    content never produces. stop_token_ids: ids that end a completion, sorted. takes_system: whether a system turn is
+    one, or opens the first user turn. Raises ConfigError for a folder without
     tokenizer.json or chat template, and for a tokenizer with which the promises above do not hold, or with which no
     answer would end as the template ends one (this is checked on loading).
     """
@@ -59,6 +60,7 @@ class ChatTokenizer:
         special = {token.content for token in added.values() if token.special}
         control = {i: token for i, token in added.items() if _is_control(token.content, special, written)}
         self.control_ids = frozenset(control)
+        self.takes_system = self._chat.takes_system
         self.stop_token_ids = stop_token_ids(model_dir, sampling_args or {})
         # Special tokens that mark what is thinking: decoding keeps them.
         self._kept = {i: t.content for i, t in control.items() if t.special and KEPT_WHEN_DECODED.fullmatch(t.content)}
