@@ -100,6 +100,10 @@ class ChatTokenizer:
             )
         return token_ids
 
+    def count(self, texts: list[str]) -> list[int]:
+        """How many tokens each text has by itself."""
+        return [len(self._backend.encode(text, add_special_tokens=False).ids) for text in texts]
+
     def decode(self, token_ids: list[int]) -> str:
         """Return a completion's text, without special tokens; bytes that are no UTF-8 become U+FFFD.
 

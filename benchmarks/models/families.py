@@ -35,7 +35,8 @@ class Family:
 
 # A head of 32 is the least that vLLM's attention on CPU takes.
 TINY = dict(
-    hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1, head_dim=32
+    hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1,
+    head_dim=32,
 )  # fmt: skip
 THINKING = ("sampling.max_tokens=256",)
 
@@ -110,8 +111,8 @@ FAMILIES = [
     ),
     Family(
         "Llama 3.1", LLAMA3 | dict(tie_word_embeddings=False), lenml("llama3_1"),
-        ("<|eot_id|>", "<|end_of_text|>", "<|eom_id|>"), of_llama_cpp("meta-llama-Llama-3.1-8B-Instruct"),
-        note="prints a date: 26 Jul 2024",
+        ("<|eot_id|>", "<|end_of_text|>"), of_llama_cpp("meta-llama-Llama-3.1-8B-Instruct"),
+        note="prints the date of its own default, 26 Jul 2024",
     ),
     Family(
         "Llama 3.2", LLAMA3, lenml("llama3_2"), ("<|eot_id|>", "<|end_of_text|>", "<|eom_id|>"),
@@ -160,7 +161,7 @@ FAMILIES = [
         "SmolLM3, thinking", SMOLLM3,
         lenml("llama3_2", named=SMOLLM3_TOKENS, tokens={"eos_token": "<|im_end|>", "pad_token": "<|im_end|>"}),
         ("<|im_end|>",), of_llama_cpp("HuggingFaceTB-SmolLM3-3B"), settings=THINKING,
-        note="Llama 3's vocabulary, four reserved tokens renamed as the family has them; prints today's date, fixed here",
+        note="Llama 3's vocabulary, four reserved tokens renamed as the family has them",
     ),
     Family(
         "SmolLM3, not thinking", SMOLLM3,
@@ -188,8 +189,10 @@ FAMILIES = [
         dict(model_type="qwen2", vocab_size=151936, max_position_embeddings=131072, tie_word_embeddings=False),
         lenml(
             "qwen2_5", tokens=R1_TOKENS,
-            named=named(151643, "<｜end▁of▁sentence｜>", "<｜User｜>", "<｜Assistant｜>", "<｜begin▁of▁sentence｜>", "<|EOT|>",
-                        "<think>", "</think>"),
+            named=named(
+                151643, "<｜end▁of▁sentence｜>", "<｜User｜>", "<｜Assistant｜>", "<｜begin▁of▁sentence｜>", "<|EOT|>",
+                "<think>", "</think>",
+            ),
         ),
         ("<｜end▁of▁sentence｜>",), of_trl("deepseek_r1_distill"), settings=THINKING,
         note="Qwen2.5's vocabulary, seven tokens renamed as the family has them; the prompt opens the thought",

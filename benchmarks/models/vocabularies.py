@@ -76,18 +76,14 @@ def name_token(spec: dict[str, Any], number: int, content: str) -> None:
     """Give the token `number` of a tokenizer.json the name `content`, as a special token; a new one where there is
     none."""
     vocabulary, added = spec["model"]["vocab"], spec["added_tokens"]
-    old = next((token["content"] for token in added if token["id"] == number), None)
-    if old is None:
-        flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
-        added.append({"id": number, "content": content, **flags, "special": True})
-        added.sort(key=lambda token: token["id"])
-        return
-    for token in added:
-        if token["id"] == number:
-            token["content"] = content
-    if old in vocabulary:
-        del vocabulary[old]
-        vocabulary[content] = number
+    token = next((token for token in added if token["id"] == number), None)
+    if token is None:
+        token = {"id": number, **dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)}
+        added.append(token)
+        added.sort(key=lambda each: each["id"])
+    vocabulary.pop(token.get("content"), None)
+    vocabulary[content] = number  # an added token that is not in it is numbered by its place
+    token |= {"content": content, "special": True}
 
 
 def published_template(member: Member, cache: Path) -> str:
