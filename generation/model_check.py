@@ -111,7 +111,7 @@ def chat_findings(config: Config, tokenizer: ChatTokenizer) -> Iterator[str]:
     if tokenizer.thinks and config.sampling.max_tokens < THINKING_TOKENS:
         yield (
             f"this model thinks before it answers, and sampling.max_tokens={config.sampling.max_tokens} ends most "
-            "answers in the thought: sampling=thinking, or model.template_args={enable_thinking: false} where its "
+            "answers in the thought: sampling=thinking, or model.template_args={enable_thinking:false} where its "
             "template knows that"
         )
 

@@ -147,7 +147,8 @@ def test_another_data_preset_leaves_the_refused_ones_settings_behind(workspace):
     ("overrides", "args"),
     [
         ([], {}),
-        (["model.template_args={enable_thinking: false}"], {"enable_thinking": False}),
+        (["model.template_args={enable_thinking:false}"], {"enable_thinking": False}),
+        (["model.template_args={date_string: 26 Jul 2024}"], {"date_string": "26 Jul 2024"}),
         (["model=qwen3-1.7b"], {"enable_thinking": False}),
         (["model=qwen3-1.7b", "model.template_args={}"], {}),
         (["model=qwen3-1.7b", "model.template_args={date: now}"], {"date": "now"}),
