@@ -12,7 +12,7 @@ tokenizer's normalizer, which sees only the text between control tokens, after t
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
@@ -27,6 +27,7 @@ from store.thinking import KEPT_WHEN_DECODED, MARK, opened_thought
 
 GUARDS = [chr(code) for code in range(0xE000, 0xF900)]  # the private use area, which ordinary text does not use
 FINGERPRINTED = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
+NUM_NAMED = 8  # ids that a message names
 LOOKS_LIKE_CONTROL = re.compile(r"<[|｜].*[|｜]>")
 # What every chat has, with the white space that templates and tokenizers are known to treat specially.
 PROBE = [
@@ -185,7 +186,7 @@ class ChatTokenizer:
         if token_id not in self.stop_token_ids:
             raise ConfigError(
                 f"{self._model_dir}: its chat template ends an answer with {end[0]} (id {token_id}), and generation "
-                f"would stop only at the ids {list(self.stop_token_ids)}, by tokenizer_config.json and "
+                f"would stop only at the ids {shortened(self.stop_token_ids)}, by tokenizer_config.json and "
                 "generation_config.json (config.json where that is missing): no answer would end before "
                 f"sampling.max_tokens. Give +sampling.args.stop_token_ids=[{token_id}], or use the instruction-tuned "
                 "model with its generation_config.json"
@@ -199,6 +200,12 @@ def _is_control(content: str, special: set[str], written: str) -> bool:
         return False
     of_special = content in special or content.replace("</", "<", 1) in special
     return of_special or content in written or LOOKS_LIKE_CONTROL.fullmatch(content) is not None
+
+
+def shortened(ids: Sequence[int]) -> str:
+    """'[2, 7]', of long lists the first and how many more."""
+    more = f" and {len(ids) - NUM_NAMED:,} more" if len(ids) > NUM_NAMED else ""
+    return f"{list(ids[:NUM_NAMED])}{more}"
 
 
 def _load(model_dir: Path) -> tuple[Any, str]:
