@@ -102,7 +102,7 @@ class ChatTokenizer:
         return token_ids
 
     def count(self, texts: list[str]) -> list[int]:
-        """How many tokens each text has by itself."""
+        """Return how many tokens each text has by itself."""
         return [len(self._backend.encode(text, add_special_tokens=False).ids) for text in texts]
 
     def decode(self, token_ids: list[int]) -> str:
