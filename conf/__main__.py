@@ -32,7 +32,8 @@ from store.stage import ANOTHER_RUN, set_aside
 FOLDER = Path(__file__).parent
 # Sections whose keys are a library's own names, or named by the user.
 OPEN = ("engine.args", "engine.throughput", "sampling.args", "training.args", "training.throughput", "peft.args",
-        "launcher.args", "data.files", "data.splits")  # fmt: skip
+        "launcher.args", "data.files", "data.splits", "model.template_args")  # fmt: skip
+TEMPLATE_ARGS = "model.template_args="
 OVERRIDE = re.compile(r"[+~]{0,2}(?!hydra\b)[A-Za-z_][\w./@-]*(=.*)?", re.DOTALL)  # Hydra's own keys do nothing here
 CREDENTIALS = re.compile(
     r"(?i)://[^/\s]*:[^/\s]*@|(^|[._+])(\w+_)?(token|secret|password|api_?key)=.|\b(hf_|sk-)\w{16}"
@@ -71,12 +72,24 @@ def composed(run: Run, overrides: list[str]) -> dict[str, Any]:
     """Return the plain values Hydra composes; ConfigError with the nearest key for what it refuses."""
     try:
         with initialize_config_dir(str(FOLDER.resolve()), version_base="1.3"):
-            config = compose("config", overrides=[*overrides, f"run={run.name}"])
+            config = compose("config", overrides=[*whole(overrides), f"run={run.name}"])
         values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(explain(str(error), overrides)) from None
     assert isinstance(values, dict)  # config.yaml is a mapping
     return {str(key): value for key, value in values.items()}
+
+
+def whole(overrides: list[str]) -> list[str]:
+    """Return the overrides for Hydra, which merges a mapping into the preset's and refuses new keys: the arguments of a
+    chat template are replaced."""
+    found = []
+    for override in overrides:
+        if override.lstrip("+").startswith(TEMPLATE_ARGS):
+            found += [f"~{TEMPLATE_ARGS.rstrip('=')}", f"+{override.lstrip('+')}"]
+        else:
+            found.append(override)
+    return found
 
 
 def explain(message: str, overrides: list[str]) -> str:

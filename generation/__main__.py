@@ -13,7 +13,7 @@ from generation.context import ShardContext
 from generation.launchers import LAUNCHERS
 from generation.manifests import write_manifests
 from generation.model_check import require_usable
-from generation.plan import is_complete, make_plan, settled_plan, tables
+from generation.plan import PLAN, is_complete, make_plan, settled_plan, tables
 from generation.progress import Progress, num_samples
 from generation.reuse import copy_samples
 from store.checkpoints import locate
@@ -29,7 +29,10 @@ def main(argv: list[str]) -> None:
     config = load(run)
     with locked(run):
         folder = run.iteration(number)
-        plan = settled_plan(folder.dir, make_plan(run, config, number))
+        plan = make_plan(run, config, number)
+        if number == 0 and not (folder.dir / PLAN).exists():  # what is refused leaves the run as it was
+            require_usable(run, config, locate(run, 0)[0])
+        plan = settled_plan(folder.dir, plan)
         label = f"iter_{number:02d} generation"
         if is_complete(folder.dir, plan):
             print(f"{label}: complete", flush=True)
@@ -42,8 +45,6 @@ def main(argv: list[str]) -> None:
             copied = copy_samples(run, plan, Run(config.launcher.pool))
             print(f"{label}: {copied:,} samples copied from {config.launcher.pool}", flush=True)
         if not ShardContext(run, plan).all_done():
-            if number == 0:
-                require_usable(run, config, locate(run, 0)[0])
             progress = Progress(label, num_samples(plan))
             LAUNCHERS[config.launcher.kind](run, config, plan, progress)  # workers sample every shard that is missing
             progress.show(last=True)

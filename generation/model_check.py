@@ -3,6 +3,10 @@
 It runs before iteration 0; later models have M_0's tokenizer and configuration.
 """
 
+import contextlib
+import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -32,17 +36,40 @@ ATTENTION = ("full_attention", "sliding_attention", "chunked_attention")  # of c
 
 
 def require_usable(run: Run, config: Config, folder: Path) -> None:
-    """Raise ConfigError with every finding about the run's model folder, prompts and settings."""
-    findings = [*sampling_findings(config), *engine_findings(config, folder)]
-    try:
-        tokenizer = ChatTokenizer(folder, config.model.template_args, config.sampling.args)
-        findings += chat_findings(config, tokenizer)
-        findings += room_findings(run, config, tokenizer, fitted(config.engine.args, folder)["max_model_len"])
-    except ConfigError as error:
-        findings.append(str(error))
+    """Raise ConfigError with every finding about the run's model folder, prompts and settings; print what is no reason
+    to stop."""
+    with training_check(run, config) as training:
+        findings = [*sampling_findings(config), *engine_findings(config, folder)]
+        try:
+            tokenizer = ChatTokenizer(folder, config.model.template_args, config.sampling.args)
+            findings += chat_findings(config, tokenizer)
+            findings += room_findings(run, config, tokenizer, fitted(config.engine.args, folder)["max_model_len"])
+        except ConfigError as error:
+            findings.append(str(error))
+        findings += training
     if findings:
         listing = "".join(f"\n  {finding}" for finding in dict.fromkeys(findings))
         raise ConfigError(f"run {run.name} cannot start with these settings, no engine was started:{listing}")
+
+
+@contextlib.contextmanager
+def training_check(run: Run, config: Config) -> Iterator[Iterator[str]]:
+    """Run training's own check beside the block, which takes seconds for the libraries that it imports; its findings
+    come when they are asked for. None for the deterministic engine, which dry runs have."""
+    if config.engine.kind == "fake":
+        yield iter(())
+        return
+    command = [sys.executable, "-m", "training.check", f"run={run.name}"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+
+        def findings() -> Iterator[str]:
+            output, said = process.communicate()
+            if process.returncode == 0:
+                yield from json.loads(output.splitlines()[-1])
+            else:
+                yield (said.strip() or f"training.check ended with {process.returncode}").splitlines()[-1]
+
+        yield findings()
 
 
 def sampling_findings(config: Config) -> Iterator[str]:
@@ -84,28 +111,55 @@ def chat_findings(config: Config, tokenizer: ChatTokenizer) -> Iterator[str]:
     if tokenizer.thinks and config.sampling.max_tokens < THINKING_TOKENS:
         yield (
             f"this model thinks before it answers, and sampling.max_tokens={config.sampling.max_tokens} ends most "
-            "answers in the thought: sampling=thinking, or model.template_args={enable_thinking: false} where its "
+            "answers in the thought: sampling=thinking, or model.template_args={enable_thinking:false} where its "
             "template knows that"
         )
 
 
 def room_findings(run: Run, config: Config, tokenizer: ChatTokenizer, length: int) -> Iterator[str]:
-    """Return the splits whose shortest question leaves no room for an answer; single questions are quarantined."""
+    """Return the splits of which more than half of the questions leave no room for an answer. Where fewer do, they will
+    be quarantined, and their number is printed."""
     room = length - config.sampling.max_tokens
     manifest = required_manifest(run.questions, f"python -m data run={run.name}")
     for split in SPLITS:
         tables = (table for _, table in iter_shards(run.questions, manifest, split, QUESTIONS))
-        shortest = min((q for table in tables for q in table["question"].to_pylist()), key=len, default=None)
-        if shortest is None:
-            continue
-        chats = (initial_messages(config.prompt, shortest), correction_messages(config.prompt, shortest, ""))
+        questions = [question for table in tables for question in table["question"].to_pylist()]
         try:
-            needed = max(len(tokenizer.encode(messages)) for messages in chats)
-        except (ConfigError, BadInput):  # said by chat_findings, or of this question alone
+            needed = prompt_lengths(config, tokenizer, questions, room)
+        except (ConfigError, BadInput):  # said by chat_findings, or of a question alone
             continue
-        if needed > room:
+        if not (without := sum(number > room for number in needed)):
+            continue
+        share = f"{without:,} of the {len(questions):,} questions of {split} have no room"
+        if without == len(questions):
+            share = f"no question of {split} has room"
+        allowed = f"engine.args.max_model_len={length} - sampling.max_tokens={config.sampling.max_tokens} leaves {room}"
+        if 2 * without > len(questions):
             yield (
-                f"no question of {split} has room: the shortest needs {needed} tokens, engine.args.max_model_len="
-                f"{length} - sampling.max_tokens={config.sampling.max_tokens} leaves "
-                f"{room}: raise max_model_len, lower max_tokens, or choose a shorter prompt (prompt=)"
+                f"{share}: the shortest needs {min(needed)} tokens, the longest {max(needed)}, {allowed}: raise "
+                "max_model_len, lower max_tokens, or choose a shorter prompt (prompt=)"
             )
+        else:
+            print(f"{share} and will be set aside: the longest needs {max(needed)} tokens, {allowed}", flush=True)
+
+
+def prompt_lengths(config: Config, tokenizer: ChatTokenizer, questions: list[str], room: int) -> list[int]:
+    """Return the tokens of each question's longer prompt, with an empty initial answer in it: counted once for the
+    shortest question, and for the others by how many tokens they have more, a few off where they meet the prompt.
+
+    Nothing is counted where no question can be too long: a token is at least a byte. 100,000 questions take 4 s.
+    """
+    if not questions:
+        return []
+    shortest = min(questions, key=len)
+    chats = (initial_messages(config.prompt, shortest), correction_messages(config.prompt, shortest, ""))
+    presets = (config.prompt.initial, config.prompt.correction)
+    prompt, times = max(
+        (len(tokenizer.encode(chat)), sum(message.content.count("{question}") for message in preset))
+        for chat, preset in zip(chats, presets, strict=True)
+    )
+    if prompt + times * max(len(question.encode()) for question in questions) <= room:
+        return [prompt] * len(questions)
+    numbers = tokenizer.count(questions)
+    fixed = prompt - times * tokenizer.count([shortest])[0]
+    return [fixed + times * number for number in numbers]

@@ -12,7 +12,7 @@ tokenizer's normalizer, which sees only the text between control tokens, after t
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
@@ -25,6 +25,7 @@ from store.errors import BadInput, ConfigError
 from store.thinking import KEPT_WHEN_DECODED, MARK, opened_thought
 
 GUARDS = [chr(code) for code in range(0xE000, 0xF900)]  # the private use area, which ordinary text does not use
+NUM_NAMED = 8  # ids that a message names
 LOOKS_LIKE_CONTROL = re.compile(r"<[|｜].*[|｜]>")
 # What every chat has, with the white space that templates and tokenizers are known to treat specially.
 PROBE = [
@@ -38,7 +39,8 @@ class ChatTokenizer:
     """The tokenizer and the chat template of a model folder.
 
     template_args, sampling_args: `model.template_args` and `sampling.args` of the configuration. control_ids: ids that
-    content never produces. stop_token_ids: ids that end a completion, sorted. Raises ConfigError for a folder without
+    content never produces. stop_token_ids: ids that end a completion, sorted. takes_system: whether a system turn is
+    one, or opens the first user turn. Raises ConfigError for a folder without
     tokenizer.json or chat template, and for a tokenizer with which the promises above do not hold, or with which no
     answer would end as the template ends one (this is checked on loading).
     """
@@ -57,6 +59,7 @@ class ChatTokenizer:
         special = {token.content for token in added.values() if token.special}
         control = {i: token for i, token in added.items() if _is_control(token.content, special, written)}
         self.control_ids = frozenset(control)
+        self.takes_system = self._chat.takes_system
         self.stop_token_ids = stop_token_ids(model_dir, sampling_args or {})
         # Special tokens that mark what is thinking: decoding keeps them.
         self._kept = {i: t.content for i, t in control.items() if t.special and KEPT_WHEN_DECODED.fullmatch(t.content)}
@@ -95,6 +98,10 @@ class ChatTokenizer:
                 f"plain words {expected}: leave the row out, or choose a model whose template does not look at content"
             )
         return token_ids
+
+    def count(self, texts: list[str]) -> list[int]:
+        """Return how many tokens each text has by itself."""
+        return [len(self._backend.encode(text, add_special_tokens=False).ids) for text in texts]
 
     def decode(self, token_ids: list[int]) -> str:
         """Return a completion's text, without special tokens; bytes that are no UTF-8 become U+FFFD.
@@ -169,7 +176,7 @@ class ChatTokenizer:
         if token_id not in self.stop_token_ids:
             raise ConfigError(
                 f"{self._model_dir}: its chat template ends an answer with {end[0]} (id {token_id}), and generation "
-                f"would stop only at the ids {list(self.stop_token_ids)}, by tokenizer_config.json and "
+                f"would stop only at the ids {shortened(self.stop_token_ids)}, by tokenizer_config.json and "
                 "generation_config.json (config.json where that is missing): no answer would end before "
                 f"sampling.max_tokens. Give +sampling.args.stop_token_ids=[{token_id}], or use the instruction-tuned "
                 "model with its generation_config.json"
@@ -183,6 +190,12 @@ def _is_control(content: str, special: set[str], written: str) -> bool:
         return False
     of_special = content in special or content.replace("</", "<", 1) in special
     return of_special or content in written or LOOKS_LIKE_CONTROL.fullmatch(content) is not None
+
+
+def shortened(ids: Sequence[int]) -> str:
+    """'[2, 7]', of long lists the first and how many more."""
+    more = f" and {len(ids) - NUM_NAMED:,} more" if len(ids) > NUM_NAMED else ""
+    return f"{list(ids[:NUM_NAMED])}{more}"
 
 
 def _load(model_dir: Path) -> tuple[Any, str]:

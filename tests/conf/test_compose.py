@@ -144,6 +144,22 @@ def test_another_data_preset_leaves_the_refused_ones_settings_behind(workspace):
     assert data["train"] == 200, "the preset's own for this device"
 
 
+@pytest.mark.parametrize(
+    ("overrides", "args"),
+    [
+        ([], {}),
+        (["model.template_args={enable_thinking:false}"], {"enable_thinking": False}),
+        (["model.template_args={date_string: 26 Jul 2024}"], {"date_string": "26 Jul 2024"}),
+        (["model=qwen3-1.7b"], {"enable_thinking": False}),
+        (["model=qwen3-1.7b", "model.template_args={}"], {}),
+        (["model=qwen3-1.7b", "model.template_args={date: now}"], {"date": "now"}),
+        (["model=qwen3-1.7b", "model.template_args.enable_thinking=true"], {"enable_thinking": True}),
+    ],
+)
+def test_the_chat_templates_arguments_are_those_that_are_given(overrides, args):
+    assert composed(Run("demo"), ["device=cpu", *overrides])["model"]["template_args"] == args
+
+
 def test_workers_and_batches_may_change_between_restarts(workspace):
     workspace.stage("conf", "run=demo", *workspace.settings)
     before = (workspace.run("demo") / "config.yaml").read_bytes()

@@ -1,13 +1,17 @@
 """What does not go together is refused before an engine starts, all of it in one message."""
 
 import json
+import re
 import shutil
 from types import SimpleNamespace
 
 import pytest
 
-from generation.model_check import chat_findings, engine_findings, sampling_findings
+from conf.schema import Message, Prompt
+from generation.model_check import chat_findings, engine_findings, prompt_lengths, sampling_findings
+from generation.prompts import initial_messages
 from generation.tokenization import ChatTokenizer
+from store.shards import read_manifest
 from tests.conftest import TEMPLATE
 from tests.generation.test_chats import MARKS, THINKS
 from tests.generation.test_tokenization_folders import make_folder
@@ -36,11 +40,52 @@ def test_everything_that_is_wrong_is_said_at_once(workspace, tiny_model, tmp_pat
     assert not list((workspace.run("wrong") / "iter_00" / "logs").glob("*.log"))
 
 
-def test_a_split_without_room_is_named(workspace):
+def test_a_split_without_room_is_named_and_the_run_takes_other_settings(workspace):
     workspace.start("narrow", "engine.args.max_model_len=64")
     done = workspace.stage("generation", "run=narrow", "iteration=0", check=False)
     assert done.returncode == 2
     assert "no question of test has room: the shortest needs" in done.stderr
+    workspace.stage("conf", "run=narrow", "engine.args.max_model_len=2048")
+    workspace.stage("generation", "run=narrow", "iteration=0")
+
+
+def with_long_questions(workspace, every: int, words: int) -> None:
+    lines = [
+        {"question": f"{i}: {'very ' * words * (i % every == 0)}red or blue?", "answers": ["red"]} for i in range(60)
+    ]
+    (workspace.folder / "questions.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def test_questions_without_room_are_counted_before_an_engine_starts(workspace):
+    """As many as are set aside afterwards."""
+    with_long_questions(workspace, every=5, words=1500)
+    workspace.start("some")
+    said = workspace.stage("generation", "run=some", "iteration=0").stdout
+    (number,) = map(int, re.findall(r"(\d+) of the 20 questions of train have no room and will be set aside", said))
+    manifest = read_manifest(workspace.run("some") / "iter_00" / "initial_answers")
+    others = sum(map(int, re.findall(r"(\d+) of the 6 questions", said)))
+    assert manifest.quarantined == 2 * number + others
+
+
+def test_a_split_mostly_without_room_is_refused(workspace):
+    with_long_questions(workspace, every=1, words=1500)
+    workspace.start("most")
+    done = workspace.stage("generation", "run=most", "iteration=0", check=False)
+    assert done.returncode == 2 and "no question of train has room" in done.stderr
+    assert not (workspace.run("most") / "iter_00").exists()
+
+
+def test_prompts_are_as_long_as_counted(tmp_path):
+    """But for a token where a question meets the prompt; where none can be too long nothing is counted."""
+    chat = [Message(role="user", content="{question} or {question}")]
+    prompt = Prompt(name="p", initial=chat, correction=chat, training=chat, answer_marker=None)
+    config, tokenizer = SimpleNamespace(prompt=prompt), ChatTokenizer(make_folder(tmp_path))
+    questions = ["who?", ("the answer " * 9).strip(), "¿quién?", "日本の首都", "<|end|> wrote <|user|>"]
+    exact = [len(tokenizer.encode(initial_messages(prompt, question))) for question in questions]
+    counted = prompt_lengths(config, tokenizer, questions, 0)
+    assert all(abs(a - b) <= 1 for a, b in zip(counted[:4], exact[:4], strict=True))
+    assert set(prompt_lengths(config, tokenizer, questions, 10_000)) == {min(exact)}
+    assert prompt_lengths(config, tokenizer, [], 0) == []
 
 
 def test_further_stop_tokens_are_a_list_of_ids():
@@ -73,8 +118,6 @@ def test_what_vllm_would_refuse_is_read_from_the_config(tmp_path, shape, given, 
     [({}, 32, True), ({}, 1536, False), ({"enable_thinking": False}, 32, False)],
 )
 def test_thoughts_must_fit_the_budget(tmp_path, args, max_tokens, said):
-    from conf.schema import Message, Prompt
-
     chat = [Message(role="user", content="{question}")]
     prompt = Prompt(name="p", initial=chat, correction=chat, training=chat, answer_marker=None)
     config = SimpleNamespace(

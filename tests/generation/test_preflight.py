@@ -24,12 +24,19 @@ VLLM = ("engine=vllm_cpu",)
 
 
 def large_model(model: Path, folder: Path, gib: int) -> Path:
-    """A copy of a model folder whose weights are `gib` GiB of zeros in bfloat16, which take no room on disk."""
+    """A copy of a model folder with `gib` GiB of zeros in bfloat16 more, which take no room on disk."""
     shutil.copytree(model, folder)
-    entry = {"dtype": "BF16", "shape": [gib, 2**29], "data_offsets": [0, gib * 2**30]}
-    header = json.dumps({"weight": entry}).encode()
-    (folder / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
-    os.truncate(folder / "model.safetensors", 8 + len(header) + gib * 2**30)
+    content = (folder / "model.safetensors").read_bytes()
+    start = 8 + int.from_bytes(content[:8], "little")
+    header, data = json.loads(content[8:start]), content[start:]
+    header["weight"] = {
+        "dtype": "BF16",
+        "shape": [gib, 2**29],
+        "data_offsets": [len(data), len(data) + gib * 2**30],
+    }
+    header = json.dumps(header).encode()
+    (folder / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + data)
+    os.truncate(folder / "model.safetensors", 8 + len(header) + len(data) + gib * 2**30)
     return folder
 
 
