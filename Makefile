@@ -121,7 +121,7 @@ $(PYTHON) -m filtering run=$(RUN) iteration=$(n)
 endef
 .PHONY: rescore
 rescore: LIKE = $(FROM)
-rescore: setup  ## score and filter the samples of FROM anew, into RUN, with the reward and filter in ARGS
+rescore: setup  ## rescore and filter the samples of FROM, into RUN, with the reward and filter in ARGS
 	$(PYTHON) -m conf run=$(RUN) $(SETTINGS) samples_of=$(FROM)
 	$(PYTHON) -m filtering.golds run=$(RUN)
 	$(foreach n,$(or $(SAMPLED),0),$(filter_again))
@@ -210,10 +210,10 @@ help:  ## this list
 	@printf '%s\n' '' \
 	'Variables' \
 	'  N=1          iterations            RUN=default   the run: results go to runs/<run>' \
-	'  STRATEGY=    EIE EIF ENE ENF FIE FIF FNE FNF: initialisation, filter, fine-tuning' \
+	'  STRATEGY=    EIE EIF ENE ENF FIE FIF FNE FNF: initialization, filter, fine-tuning' \
 	'  N_INIT=      initial answers per question       N_CORR=      corrections per initial answer' \
 	'  MODEL=       a preset of conf/model             DATA=        a preset of conf/data' \
-	'  LIKE=        a run whose settings the new run begins with   FROM= the run that is scored anew' \
+	'  LIKE=        a run whose settings the new run starts from   FROM= the run that is rescored' \
 	'  ACCELERATE=  ddp or fsdp2: training on PROCESSES= GPUs           TO=   where make upload copies a run to' \
 	'  ARGS=        any further settings, e.g. ARGS="sampling.temperature=0.6 data.train=500"' \
 	'  ACCELERATOR= cpu or cuda, instead of what nvidia-smi says' \

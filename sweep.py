@@ -35,7 +35,7 @@ from store.errors import ConfigError, PipelineError
 from store.fingerprint import digest, flatten
 from store.gpus import visible_gpus
 from store.processes import die_with_parent
-from store.publish import make_folder, publish
+from store.publish import make_folder, write_atomic
 from store.run import RUNS, Run
 from store.shards import MANIFEST
 
@@ -154,7 +154,7 @@ def run_cell(config: DictConfig) -> None:
     log_path = f"{folder / made}.log"
     result = {"run": name, "pool": pool, "overrides": overrides, "exit_code": code, "seconds": seconds, "gpus": gpus,
               "log": log_path}  # fmt: skip
-    publish(folder / "runs" / f"{name}.json", json.dumps(result, indent=1).encode(), replace=True)
+    write_atomic(folder / "runs" / f"{name}.json", json.dumps(result, indent=1).encode(), replace=True)
     print(f"{name}: {'done' if code == 0 else 'failed, see ' + log_path}, {seconds:.0f} s", flush=True)
 
 

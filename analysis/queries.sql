@@ -15,7 +15,7 @@ SELECT split, iteration, count(DISTINCT question_id) AS questions, count(*) AS p
        t2 - t1 AS delta
 FROM trajectories GROUP BY ALL ORDER BY split, iteration;
 
--- What do corrections mend and break?
+-- What do corrections fix and break?
 PIVOT (SELECT split, iteration, transition FROM trajectories) ON transition IN ('i->c', 'c->i', 'c->c', 'i->i')
 USING count(*) ORDER BY split, iteration;
 
@@ -39,7 +39,7 @@ WITH by_question AS (
 )
 SELECT * FROM by_question WHERE first <> last ORDER BY last - first DESC, question_id;
 
--- One question at every checkpoint: here, the first one that a correction mended.
+-- One question at every checkpoint: here, the first one that a correction fixed.
 SELECT iteration, init_index, corr_index, initial_answer, correction, transition, kept
 FROM trajectories
 WHERE question_id = (SELECT min(question_id) FROM trajectories WHERE transition = 'i->c')

@@ -1,4 +1,4 @@
-"""Everything of a run but its texts: settings, metrics, sums per question, manifests, costs, and rows quarantined."""
+"""Everything of a run but its texts: settings, metrics, sums per question, manifests, costs, and quarantined rows."""
 
 import json
 from collections import defaultdict

@@ -11,13 +11,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from conf.stored import require_seal, samples_run
+from conf.stored import samples_run, verify_checksum
 from conf.strategy import fine_tunes_from
 from store.checkpoints import RECORD, locate, verify_folder
 from store.errors import ConfigError, CorruptArtifact, PipelineError, stage_main
 from store.fingerprint import digest, digest_bytes
 from store.run import PLAN, Iteration, Run, stage_arguments
-from store.shards import WAY_OUT, Manifest, corrupt, read_bytes, read_manifest, read_object, verify_shard
+from store.shards import REMEDY, Manifest, corrupt, read_bytes, read_manifest, read_object, verify_shard
 from store.stage import fingerprint
 
 PARTS = (
@@ -61,10 +61,10 @@ class Walk:
 
     def run_parts(self) -> None:
         """Verify everything; what is wrong is in `faults` then."""
-        self.attempt(self.run.config, require_seal, self.run)
+        self.attempt(self.run.config, verify_checksum, self.run)
         if not self.faults and samples_run(self.run) != self.run:
             self.source = samples_run(self.run)
-            self.attempt(self.source.config, require_seal, self.source)
+            self.attempt(self.source.config, verify_checksum, self.source)
         self.attempt(self.source.questions, self.shards, self.source.questions)
         if self.source.base_model.exists():
             self.attempt(self.source.base_model, self.model, 0)
@@ -115,7 +115,7 @@ class Walk:
         try:
             found = verify(*arguments)
         except PipelineError as error:
-            self.faults.append(str(error).removesuffix(f". {WAY_OUT}"))
+            self.faults.append(str(error).removesuffix(f". {REMEDY}"))
             found = None
         if len(self.faults) > known:
             self.digests[path] = DAMAGED

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from benchmarks.measure import Row, as_json, machine, table
 from benchmarks.place import CORES, ROOT, SIZES, Place, Size
-from store.publish import make_folder, publish
+from store.publish import make_folder, write_atomic
 
 # Each a module with `measure(place)`.
 PARTS = ("generation", "frontend", "settings", "filtering", "training", "parquet", "growth", "throughput", "floor")
@@ -68,7 +68,7 @@ def measure(name: str, size: Size, part: str) -> None:
     with tempfile.TemporaryDirectory(prefix="stasc-bench-") as scratch:
         rows = import_module(f"benchmarks.{part}").measure(Place(Path(scratch), size))
     make_folder(RESULTS)
-    publish(RESULTS / f"{name}-{part}.json", as_json(part, rows, size.device).encode(), replace=True)
+    write_atomic(RESULTS / f"{name}-{part}.json", as_json(part, rows, size.device).encode(), replace=True)
     print(table(rows), flush=True)
 
 

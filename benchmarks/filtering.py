@@ -71,7 +71,7 @@ def scoring(kind: str, texts: list[str], golds: list[list[str]], target: int, re
 
 def naive_in_accuracy(text: str, aliases: Sequence[str]) -> float:
     """1 if some alias's tokens are a sublist of the text's, as the published scripts for open-domain question answering
-    have it: text and aliases are normalised and cut into tokens at each call, every match is an object, lists of tokens
+    have it: text and aliases are normalized and cut into tokens at each call, every match is an object, lists of tokens
     are compared at each place."""
     tokens = naive_tokens(text)
     for alias in aliases:

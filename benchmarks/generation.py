@@ -19,7 +19,7 @@ from generation.engines.interface import Request
 from generation.events import Reporter
 from generation.jobs import ShardQueue
 from generation.manifests import write_manifests
-from generation.plan import make_plan, settled_plan
+from generation.plan import load_or_write_plan, make_plan
 from generation.samples import RequestBuilder
 from generation.tokenization import ChatTokenizer
 from store.checkpoints import locate
@@ -39,13 +39,13 @@ def measure(place: Place) -> list[Row]:
         rows = comparison.measure()
     finally:
         comparison.engine._engine.engine_core.shutdown()  # in multi-process mode a process of its own
-    reckoned = [row for name, sampling in SAMPLINGS.items()
+    estimated = [row for name, sampling in SAMPLINGS.items()
                 for row in comparison.at_full_size(iterations[name], name, sampling)]  # fmt: skip
     return [
         *stage_rows(place, iterations[run.name].stage),
         *(row for name, sampling in SAMPLINGS.items() for row in iterations[name].rows(sampling)),
         *rows,
-        *reckoned,
+        *estimated,
     ]
 
 
@@ -130,7 +130,7 @@ class Comparison:
                 4 if run == "paper" and samples == PAPERS_SAMPLES else None
             )  # published code samples as the paper says
             rows += [
-                Row(f"reckoned for {samples:,} samples, {sampling}: the stage", [ours], "s"),
+                Row(f"estimated for {samples:,} samples, {sampling}: the stage", [ours], "s"),
                 Row("the same by an engine for each phase / the stage", [theirs / ours], "x", at_least=target),
             ]
         return rows
@@ -146,7 +146,7 @@ class Comparison:
         """Do what a worker does once its engine stands, and the manifests: from questions to published shards."""
         self.engine._sampling = self.samplings[sampling]
         shutil.rmtree(self.run.iteration(0).dir, ignore_errors=True)
-        plan = settled_plan(self.run.iteration(0).dir, make_plan(self.run, self.config, 0))
+        plan = load_or_write_plan(self.run.iteration(0).dir, make_plan(self.run, self.config, 0))
         tokenizer = ChatTokenizer(self.folder)  # a new one: nothing is tokenized yet
         recorder = Recorder(self.engine)
         self.reset()

@@ -51,10 +51,10 @@ def run_of(place: Place, times: int, repeat: int) -> dict[str, Spent]:
     """Return what each stage took on a run of so many times QUESTIONS."""
     name = f"times-{times}-{repeat}"
     questions = place.folder / f"{name}.jsonl"
-    colours = ("red", "blue", "green", "amber")
+    colors = ("red", "blue", "green", "amber")
     with open(questions, "w", encoding="utf-8") as file:
         for i in range(2 * QUESTIONS * times):  # a split takes its interval of all questions' hashes
-            row = {"question": f"{i}: {' '.join(colours)} or {colours[i % 4]}?", "answers": [colours[i % 4]]}
+            row = {"question": f"{i}: {' '.join(colors)} or {colors[i % 4]}?", "answers": [colors[i % 4]]}
             file.write(json.dumps(row) + "\n")
     place.start(
         name, "device=cpu", "engine=fake", "data=local", f"data.files.questions.path={questions}",

@@ -57,7 +57,7 @@ def alternatives() -> list[Alternative]:
         throughput(enable_chunked_prefill=True),
         throughput(enforce_eager=True),
         Alternative("dtype=float32", {"args": {"dtype": "float32"}}),
-        Alternative("n samples per request, neighbouring seeds", grouped=True),
+        Alternative("n samples per request, neighboring seeds", grouped=True),
         Alternative("top_p=0.9", {"sampling": {"top_p": 0.9}}),
         Alternative("top_p=0.9, vLLM's own", {"sampling": VLLMS_TOP_P}),
     ]

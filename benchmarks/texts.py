@@ -14,7 +14,7 @@ from conf.schema import Config
 from data.overlap import OVERLAP
 from generation.prompts import correction_messages, initial_messages
 from generation.tokenization import ChatTokenizer
-from store.fingerprint import digest_bytes, sample_seed
+from store.fingerprint import digest_bytes, stable_hash
 from store.run import Run
 from store.schemas import CORRECTIONS, INITIAL_ANSWERS, QUESTIONS, SPLITS
 from store.shards import (
@@ -77,7 +77,7 @@ class Sampler:
             "text": text,
             "token_ids": token_ids[len(prompt_token_ids) : stop + 1],
             "finish_reason": "stop",
-            "seed": sample_seed(*key.values()),
+            "seed": stable_hash(*key.values()),
             "cumulative_logprob": -self.random.expovariate(0.1),
         }
 

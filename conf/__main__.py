@@ -22,12 +22,12 @@ from omegaconf.errors import OmegaConfBaseException
 from conf.identity import EXECUTION, SCORING, without
 from conf.overrides import as_meant, is_read, key_of, merge, without_replaced_presets
 from conf.schema import Config, execution_file, known_keys, load, nearest, validate
-from conf.stored import FORMAT, check_format, read_settings, require_seal, sealed
+from conf.stored import FORMAT, check_format, read_settings, verify_checksum, with_checksum
 from store.errors import ConfigError, stage_main
 from store.fingerprint import difference, refuse_difference
-from store.publish import publish
+from store.publish import write_atomic
 from store.run import Run, locked
-from store.stage import ANOTHER_RUN, set_aside
+from store.stage import ANOTHER_RUN, archive_superseded
 
 FOLDER = Path(__file__).parent
 # Sections whose keys are a library's own names, or named by the user.
@@ -123,7 +123,7 @@ def inherited(run: Run, given: list[str]) -> list[str]:
     own."""
     if not run.config.exists():
         raise ConfigError(f"like={run.name}: {run.config} is missing; `make status` lists the runs there are")
-    require_seal(run)
+    verify_checksum(run)
     return without_replaced_presets(stored_overrides(run), given)
 
 
@@ -164,22 +164,22 @@ def write(run: Run, values: dict[str, Any], overrides: list[str]) -> None:
     text = yaml.safe_dump(
         {"format": FORMAT} | values | {"overrides": overrides}, sort_keys=False, allow_unicode=True, width=110
     )
-    content = sealed(text.encode())
+    content = with_checksum(text.encode())
     if run.config.exists():
         old = read_settings(run.config)
         check_format(run.config, old)
         written = {key: value for key, value in old.items() if key not in ("format", "overrides", "digest")}
         if not nothing_sampled(run):
             refuse_difference(str(run.config), written, values, ANOTHER_RUN)
-        require_seal(run)
+        verify_checksum(run)
         if written != values:
             changed = "\n  ".join(difference(written, values))
             print(f"{run.config}: it has no samples yet, so its settings change:\n  {changed}", flush=True)
             archive_what_differs(run, written, values)
-            publish(run.config, content, replace=True)
+            write_atomic(run.config, content, replace=True)
     else:
-        publish(run.config, content)
-    publish(execution_file(run), yaml.safe_dump(execution, sort_keys=False).encode(), replace=True)
+        write_atomic(run.config, content)
+    write_atomic(execution_file(run), yaml.safe_dump(execution, sort_keys=False).encode(), replace=True)
 
 
 def archive_what_differs(run: Run, written: Mapping[str, Any], values: Mapping[str, Any]) -> None:
@@ -188,7 +188,7 @@ def archive_what_differs(run: Run, written: Mapping[str, Any], values: Mapping[s
     made = {"data": run.questions, "model": run.base_model}
     stale = [path for key, path in made.items() if path.exists() and written.get(key) != values.get(key)]
     for path in [*stale, *sorted(run.dir.glob("iter_*"))]:
-        print(f"{path}: made from the earlier settings, moved to {set_aside(path).name}", flush=True)
+        print(f"{path}: made from the earlier settings, moved to {archive_superseded(path).name}", flush=True)
 
 
 def refuse_credentials(overrides: list[str]) -> None:

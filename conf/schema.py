@@ -18,7 +18,7 @@ from pydantic import (
 
 from conf.identity import EXECUTION
 from conf.question_files import check_origins, check_splits
-from conf.stored import check_format, read_settings, require_seal
+from conf.stored import check_format, read_settings, verify_checksum
 from store.errors import ConfigError
 from store.fingerprint import flatten
 from store.run import RUN_NAME, Run
@@ -302,7 +302,7 @@ def load(run: Run, rescored: bool = False) -> Config:
     `rescored`: only who makes no samples, models or questions can do with one."""
     values, execution = read_settings(run.config), read_settings(execution_file(run))
     check_format(run.config, values)
-    require_seal(run)
+    verify_checksum(run)
     del values["format"], values["overrides"], values["digest"]
     for key in EXECUTION:  # nothing else is taken from there
         *parents, leaf = key.split(".")

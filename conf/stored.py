@@ -45,15 +45,15 @@ def samples_run(run: Run) -> Run:
     return Run(name, run.root) if isinstance(name, str) else run
 
 
-def sealed(text: bytes) -> bytes:
+def with_checksum(text: bytes) -> bytes:
     """`text` with its sha256 as a last line: config.yaml is written once, and every bit of it counts."""
     return text + f"digest: {digest_bytes(text)}\n".encode()
 
 
-def require_seal(run: Run) -> None:
+def verify_checksum(run: Run) -> None:
     """CorruptArtifact when a run's config.yaml is not as it was written."""
     text = read_bytes(run.config)
-    if sealed(text.rpartition(b"digest: ")[0]) != text:
+    if with_checksum(text.rpartition(b"digest: ")[0]) != text:
         raise CorruptArtifact(
             f"{run.config} was edited: its content does not match the digest in its last line. Put it back "
             f"(`python -m conf run={run.name}` tells which settings differ), or start another run with RUN=<name>"

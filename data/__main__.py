@@ -4,7 +4,7 @@
     python -m data file=my.csv          looks at a file and prints what it understood: see data/look.py
 
 Reads runs/<run>/config.yaml (`data`) and the source's files; writes runs/<run>/questions/: a shard per split,
-_quarantined.jsonl (rows set aside: file, line, code, detail), _dropped_aliases.jsonl, _overlap.json, _MANIFEST.json.
+_quarantined.jsonl (quarantined rows: file, line, code, detail), _dropped_aliases.jsonl, _overlap.json, _MANIFEST.json.
 """
 
 import json
@@ -27,15 +27,15 @@ from data.splits import draw, num_repeated, parts_of, without_duplicates
 from store import shards
 from store.errors import stage_main
 from store.fingerprint import digest_bytes, digest_file
-from store.publish import publish, sweep_temporaries
+from store.publish import sweep_temporaries, write_atomic
 from store.run import Run, locked, stage_arguments
 from store.schemas import QUESTIONS, SPLITS
 from store.shards import QUARANTINED, Manifest, read_manifest, shard_name
-from store.stage import fingerprint, finished, refuse_strays
+from store.stage import check_no_unexpected_files, fingerprint, finished
 
 DROPPED = "_dropped_aliases.jsonl"
 PASS_RATE = "pass_rate"  # among the parents: the samples it was found by
-# What decides the questions; the limit of bad rows and the leave to take an unpinned revision do not.
+# What decides the questions; the limit of bad rows and permission to take an unpinned revision do not.
 DECIDING = ("source", *SPLITS, "seed", "splits", "columns", "answer_marker")
 
 
@@ -86,7 +86,7 @@ def settings(config: Mapping[str, Any], sha256: Mapping[str, str]) -> dict[str, 
 
 
 def make_questions(folder: Path, config: Mapping[str, Any]) -> Manifest:
-    """Fetch, check, draw and publish; BadInput leaves the report of the rows set aside and nothing else."""
+    """Fetch, check, draw and publish; BadInput leaves the report of the quarantined rows and nothing else."""
     sweep_temporaries(folder)
     parts = parts_of(config)
     sources = {name: fetch(name, files, config["allow_unpinned"]) for name, files in config["files"].items()}
@@ -99,30 +99,30 @@ def make_questions(folder: Path, config: Mapping[str, Any]) -> Manifest:
         parents[PASS_RATE] = samples.digest
         eligible = with_pass_rate(run, samples, config["pass_rate"]["low"], config["pass_rate"]["high"])
     splits, available, left_out = draw(readings, parts, config["seed"], eligible)
-    set_aside = [row for reading in readings.values() for row in reading.set_aside] + left_out
+    quarantined = [row for reading in readings.values() for row in reading.quarantined] + left_out
     dropped = [row for reading in readings.values() for row in reading.dropped_aliases]
-    publish(folder / QUARANTINED, json_lines(set_aside), replace=True)
+    write_atomic(folder / QUARANTINED, json_lines(quarantined), replace=True)
     for name, source in sources.items():
         refuse_unusable(readings[name], source, config, folder / QUARANTINED)
     refuse_empty_splits(readings.values(), splits, folder / QUARANTINED)
 
     overlap = compare_splits(splits)
-    reports = {QUARANTINED: json_lines(set_aside), DROPPED: json_lines(dropped), OVERLAP: as_json(overlap)}
+    reports = {QUARANTINED: json_lines(quarantined), DROPPED: json_lines(dropped), OVERLAP: as_json(overlap)}
     for name, content in reports.items():
-        publish(folder / name, content, replace=True)
+        write_atomic(folder / name, content, replace=True)
     deciding = settings(config, parents)
     described = publish_shards(folder, splits, config["source"], fingerprint(deciding, parents))
     extra = {
         "sources": {name: source.origin | {"rows": readings[name].num_rows} for name, source in sources.items()},
         "available": available,
         "repeated_questions": {split: num_repeated(questions) for split, questions in splits.items()},
-        "set_aside": dict(sorted(Counter(row.code for row in set_aside).items())),
+        "quarantined": dict(sorted(Counter(row.code for row in quarantined).items())),
         "dropped_aliases": len(dropped),
         "overlap": overlap["counts"],
         "reports": {name: digest_bytes(content) for name, content in reports.items()},
     }
     rows = sum(shard["rows"] for shard in described.values())
-    bad = len(set_aside)
+    bad = len(quarantined)
     manifest = Manifest("questions", 0, deciding, parents, rows + bad, rows, bad, described, extra=extra)
     manifest.write(folder)
     return manifest
@@ -150,7 +150,7 @@ def publish_shards(
         if header["fingerprint"] != own_fingerprint or not found.equals(table):
             raise shards.corrupt(path, "it holds other questions than the source and the settings give")
         described[path.name] = shards.describe_shard(shards.read_bytes(path), header)
-    refuse_strays(folder, set(described))
+    check_no_unexpected_files(folder, set(described))
     return described
 
 

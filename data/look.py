@@ -61,7 +61,7 @@ def kind(content: bytes, named: str | None) -> str:
 def refused(reading: Reading) -> list[str]:
     """Return lines with the first row of each of the commonest reasons, and how many there are."""
     counts: Counter[str] = reading.codes
-    firsts = {row.code: row for row in reversed(reading.set_aside)}
+    firsts = {row.code: row for row in reversed(reading.quarantined)}
     return [
         f"{count:,} {code}, first line {firsts[code].line}: {ascii(firsts[code].detail)[1:-1]:.150}"
         for code, count in counts.most_common(REASONS)

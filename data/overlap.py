@@ -1,9 +1,9 @@
 """How much two splits have in common, question by question, so that metrics can be given without that part too.
 
-Four kinds, from strict to loose: `exact` (the same text), `normalised` (the same words), `near_duplicate` (character
-4-grams of the normalised texts with a Jaccard index of 0.7 or more, and of 0.5 or more without those of a template),
-`shared_answer` (a common normalised gold alias).
-An exact match is a normalised one too, and that a near duplicate. On Natural Questions 0.7 pairs "when s the last time
+Four kinds, from strict to loose: `exact` (the same text), `normalized` (the same words), `near_duplicate` (character
+4-grams of the normalized texts with a Jaccard index of 0.7 or more, and of 0.5 or more without those of a template),
+`shared_answer` (a common normalized gold alias).
+An exact match is a normalized one too, and that a near duplicate. On Natural Questions 0.7 pairs "when s the last time
 X won" with "when was the last time X won"; at 0.5 most pairs ask about different things. A template's 4-grams are in
 more than 5 % of the questions seen, so "which number is larger, 47 or 82" is compared by its numbers. None of the 91
 pairs of Natural Questions changes by that.
@@ -23,7 +23,7 @@ from store.fingerprint import digest_bytes
 from store.schemas import SPLITS
 from store.shards import Manifest, corrupt, read_bytes
 
-KINDS = ("exact", "normalised", "near_duplicate", "shared_answer")
+KINDS = ("exact", "normalized", "near_duplicate", "shared_answer")
 NGRAM = 4
 JACCARD = 0.7
 TEMPLATE = 0.05  # of the questions seen: what more of them share does not tell them apart
@@ -55,14 +55,14 @@ def find_overlap(seen: Sequence[Question], held_out: Sequence[Question]) -> dict
     8,757 x 3,610 questions take about a second; time grows with the product, memory with the sum.
     """
     exact = {question.question: question.question_id for question in reversed(seen)}
-    normalised = {question.key: question.question_id for question in reversed(seen)}
+    normalized = {question.key: question.question_id for question in reversed(seen)}
     answers = {key: q.question_id for q in reversed(seen) for key in answer_keys(q)}
     near = _near_duplicates([question.key for question in seen], [question.key for question in held_out])
     found: dict[str, dict[str, str]] = {}
     for question, nearest in zip(held_out, near, strict=True):
         matches = {
             "exact": exact.get(question.question),
-            "normalised": normalised.get(question.key),
+            "normalized": normalized.get(question.key),
             "near_duplicate": seen[nearest].question_id if nearest is not None else None,
             "shared_answer": next((answers[key] for key in answer_keys(question) if key in answers), None),
         }
@@ -87,12 +87,12 @@ def shared_with_train(overlap: Mapping[str, Any], split: str) -> dict[str, list[
 
 
 def answer_keys(question: Question) -> list[str]:
-    """Return the normalised gold aliases, in order."""
+    """Return the normalized gold aliases, in order."""
     return [text_key(alias) for alias in question.answers]
 
 
 def ngrams(key: str) -> set[str]:
-    """Return the character n-grams of a normalised text between spaces; a shorter text is its own only one."""
+    """Return the character n-grams of a normalized text between spaces; a shorter text is its own only one."""
     padded = f" {key} "
     return {padded[i : i + NGRAM] for i in range(max(1, len(padded) - NGRAM + 1))}
 

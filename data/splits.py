@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, replace
 from typing import Any
 
-from data.rows import Question, Reading, SetAside
+from data.rows import QuarantinedRow, Question, Reading
 from store.errors import BadInput
 
 # A question that is in two splits stays in the first of these: the test set is never thinned out, and train only by it.
@@ -46,16 +46,18 @@ def without_duplicates(readings: Mapping[str, Reading]) -> dict[str, Reading]:
             if (known.question, known.answers) != (question.question, question.answers):
                 raise BadInput(
                     f"{known.place} and {question.place} both have the id {question.question_id!r} and differ in "
-                    "question or answers: make ids unique over all files, or begin a run with data.columns.id=[], to "
+                    "question or answers: make ids unique over all files, or start a run with data.columns.id=[], to "
                     "have them made from the content"
                 )
             if question.question_id in here:
-                copies.append(SetAside(reading.file, question.line, "DUPLICATE", f"has the content of {known.place}"))
+                copies.append(
+                    QuarantinedRow(reading.file, question.line, "DUPLICATE", f"has the content of {known.place}")
+                )
             else:
                 here.add(question.question_id)
                 kept.append(question)
-        set_aside = sorted([*reading.set_aside, *copies], key=lambda row: row.line)
-        result[name] = replace(reading, questions=kept, set_aside=set_aside)
+        quarantined = sorted([*reading.quarantined, *copies], key=lambda row: row.line)
+        result[name] = replace(reading, questions=kept, quarantined=quarantined)
     return result
 
 
@@ -70,7 +72,7 @@ def parts_of(config: Mapping[str, Any]) -> dict[str, Part]:
 
 def draw(
     readings: Mapping[str, Reading], parts: Mapping[str, Part], seed: int, eligible: Set[str] | None = None
-) -> tuple[dict[str, list[Question]], dict[str, int], list[SetAside]]:
+) -> tuple[dict[str, list[Question]], dict[str, int], list[QuarantinedRow]]:
     """Return the questions of every split, how many each could have had, and what was left out since another split has
     it.
 
@@ -78,7 +80,7 @@ def draw(
     training questions are taken from, None is all.
     """
     pools: dict[str, list[Question]] = {}
-    left_out: list[SetAside] = []
+    left_out: list[QuarantinedRow] = []
     taken: dict[str, tuple[str, str]] = {}  # key -> (place, split)
     for split in PRECEDENCE:
         part = parts[split]
@@ -88,7 +90,7 @@ def draw(
             if question.key in taken:
                 place, owner = taken[question.key]
                 detail = f"{place}, in {owner}, asks the same"
-                left_out.append(SetAside(question.file, question.line, "DUPLICATE", detail))
+                left_out.append(QuarantinedRow(question.file, question.line, "DUPLICATE", detail))
         pools[split] = [question for question in pool if question.key not in taken]
         taken |= {question.key: (question.place, split) for question in pools[split]}
     if eligible is not None:

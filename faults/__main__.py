@@ -76,7 +76,7 @@ def power_part(bench: Bench) -> Iterator[Pair]:
 
 
 def damage_part(bench: Bench) -> Iterator[Pair]:
-    """Files truncated, emptied, flipped and odd; files missing, foreign, swapped and stray."""
+    """Files truncated, emptied, flipped and odd; files missing, misplaced, swapped and unexpected."""
     for ours, theirs in (
         (damage.damaged(bench, bench.stages, 10), damage.damaged(bench, bench.naive, 10, CONTROL_DAMAGE)),
         (misplaced.misplaced(bench, bench.stages), misplaced.misplaced(bench, bench.naive)),

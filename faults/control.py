@@ -29,7 +29,7 @@ ROOMS = ("store", "conf", "data", "generation", "filtering", "training")
 def install() -> None:
     """Take the protocol out of this process, for good."""
     replacements = {
-        store.publish.publish: write_in_place,
+        store.publish.write_atomic: write_in_place,
         store.checkpoints.publish_folder: copy_in_place,
         store.checkpoints.read_record: read_record,
         store.checkpoints.verify_folder: lambda folder, record: None,

@@ -11,7 +11,7 @@ from faults.stages import RUN, Bench, Stage, chain, tree
 
 def misplaced(bench: Bench, stages: Sequence[Stage]) -> Iterator[Damage]:
     """Every file missing for each of its readers and for the stage that made it; every shard and checkpoint file
-    replaced by its like from another run, and by its neighbour; a stray shard in every folder of shards."""
+    replaced by its like from another run, and by its neighbor; a stray shard in every folder of shards."""
     foreign = tree(foreign_run(bench))
     del foreign[f"runs/{RUN}/config.yaml"]  # that of another run makes this run another run, not a damaged one
     for reader, folder, name, content in readings(bench, stages):
@@ -19,9 +19,9 @@ def misplaced(bench: Bench, stages: Sequence[Stage]) -> Iterator[Damage]:
         data_file = name.endswith(".parquet") or "/checkpoint/" in name
         if (data_file or reader is None) and foreign.get(name, content) != content:
             yield Damage("of another run", name, foreign[name], reader, folder)
-        for neighbour in sorted(folder.joinpath(name).parent.glob("*.parquet")):
-            if name.endswith(".parquet") and neighbour.name != Path(name).name:
-                yield Damage("under another name", name, neighbour.read_bytes(), reader, folder)
+        for neighbor in sorted(folder.joinpath(name).parent.glob("*.parquet")):
+            if name.endswith(".parquet") and neighbor.name != Path(name).name:
+                yield Damage("under another name", name, neighbor.read_bytes(), reader, folder)
     for stage, folder in zip(stages, [stage.before for stage in stages[1:]] + [bench.whole], strict=True):
         yield from own_files(bench, stage, folder)
 

@@ -180,7 +180,7 @@ def engine_faults(bench: Bench) -> Tally:
     for fault, seconds, code, told in (
         ("die_on", 600, 1, "train-00001-of-00003.parquet killed the engine twice (signal SIGKILL)"),
         ("hang_on", 20, 1, "train-00001-of-00003.parquet killed the engine twice (no progress)"),
-        ("refuse", 600, 0, "set aside"),
+        ("refuse", 600, 0, "quarantined"),
     ):
         place.overrides = (f"+engine.args.{fault}={victim}", f"launcher.hang_seconds={seconds}", "launcher.workers=1")
         ended = place.begin().run(*GENERATE)

@@ -19,7 +19,7 @@ from generation.engines.deterministic import FakeEngine
 from generation.events import Reporter
 from generation.jobs import ShardQueue
 from generation.manifests import write_manifests
-from generation.plan import make_plan, read_plan, settled_plan
+from generation.plan import load_or_write_plan, make_plan, read_plan
 from store.run import Run
 
 NUM_PROCESSES = (2, 3, 4, 8)
@@ -32,7 +32,7 @@ def generation_stage(bench: Bench, naive: bool) -> Stage:
 
 def plan(argv: list[str]) -> None:
     config = load(Run(RUN))
-    settled_plan(Run(RUN).iteration(0).dir, make_plan(Run(RUN), config, 0))
+    load_or_write_plan(Run(RUN).iteration(0).dir, make_plan(Run(RUN), config, 0))
 
 
 def work(argv: list[str], rank: int = 0, world: int = 1) -> None:

@@ -13,7 +13,7 @@ from generation.context import ShardContext
 from generation.launchers import LAUNCHERS
 from generation.manifests import write_manifests
 from generation.model_check import require_usable
-from generation.plan import PLAN, is_complete, make_plan, settled_plan, tables
+from generation.plan import PLAN, is_complete, load_or_write_plan, make_plan, tables
 from generation.progress import Progress, num_samples
 from generation.reuse import copy_samples
 from store.checkpoints import locate
@@ -32,7 +32,7 @@ def main(argv: list[str]) -> None:
         plan = make_plan(run, config, number)
         if number == 0 and not (folder.dir / PLAN).exists():  # what is refused leaves the run as it was
             require_usable(run, config, locate(run, 0)[0])
-        plan = settled_plan(folder.dir, plan)
+        plan = load_or_write_plan(folder.dir, plan)
         label = f"iter_{number:02d} generation"
         if is_complete(folder.dir, plan):
             print(f"{label}: complete", flush=True)
@@ -50,9 +50,9 @@ def main(argv: list[str]) -> None:
             progress.show(last=True)
         manifests = write_manifests(run, plan)
         rows = sum(manifest.written for manifest in manifests.values())
-        set_aside = sum(manifest.quarantined for manifest in manifests.values())
+        quarantined = sum(manifest.quarantined for manifest in manifests.values())
         seconds = f"{time.monotonic() - started:.0f} s"
-        print(f"{label}: {rows:,} samples, {set_aside} set aside, {peak_memory(folder)}{seconds}", flush=True)
+        print(f"{label}: {rows:,} samples, {quarantined} quarantined, {peak_memory(folder)}{seconds}", flush=True)
 
 
 def peak_memory(folder: Iteration) -> str:

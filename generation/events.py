@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from generation.engines.interface import Completion
-from store.publish import publish
+from store.publish import write_atomic
 
 
 class Reporter:
@@ -54,4 +54,4 @@ class Reporter:
             "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         }
         name = f"generation-{socket.gethostname()}-{os.getpid()}.json"
-        publish(folder / name, json.dumps(costs, indent=1).encode())
+        write_atomic(folder / name, json.dumps(costs, indent=1).encode())

@@ -9,15 +9,15 @@ import pyarrow as pa
 
 from generation.plan import Plan, Shard
 from store.fingerprint import digest_bytes
-from store.publish import publish
+from store.publish import write_atomic
 from store.run import Run
 from store.schemas import CORRECTIONS, INITIAL_ANSWERS
 from store.shards import QUARANTINED, Manifest, corrupt, decode_shard, describe_shard, read_bytes, required_manifest
-from store.stage import refuse_strays
+from store.stage import check_no_unexpected_files
 
 
 def write_manifests(run: Run, plan: Plan) -> dict[str, Manifest]:
-    """Verify and sum up every table of M_n; CorruptArtifact names a shard that is foreign or does not add up."""
+    """Verify and sum up every table of M_n; CorruptArtifact names a shard that is another run's or does not add up."""
     folder = run.iteration(plan.iteration)
     own = tuple(shard for shard in plan.shards if shard.split not in plan.reused)
     initial_rows = {s.file: (s.stop - s.start) * s.num_initial for s in own}
@@ -53,7 +53,7 @@ def _verified(
             raise corrupt(folder / shard.file, "it belongs to another run, iteration, setting or place")
         headers[shard.file] = header
         described[shard.file] = describe_shard(content, header)
-    refuse_strays(folder, {shard.file for shard in shards})
+    check_no_unexpected_files(folder, {shard.file for shard in shards})
     return headers, described
 
 
@@ -75,9 +75,9 @@ def _manifest(
     if quarantined:
         lines = [json.dumps(entry, ensure_ascii=False, sort_keys=True) for entry in quarantined]
         content = "\n".join([*lines, ""]).encode()
-        publish(folder / QUARANTINED, content, replace=True)
+        write_atomic(folder / QUARANTINED, content, replace=True)
         extra = extra | {"reports": {QUARANTINED: digest_bytes(content)}}
-    set_aside = sum(entry["rows"] for entry in quarantined)
+    num_quarantined = sum(entry["rows"] for entry in quarantined)
     written = sum(shard["rows"] for shard in shards.values())
     manifest = Manifest(
         stage,
@@ -86,7 +86,7 @@ def _manifest(
         plan.parents,
         sum(planned.values()),
         written,
-        set_aside,
+        num_quarantined,
         shards,
         reused,
         extra,

@@ -140,7 +140,7 @@ def room_findings(run: Run, config: Config, tokenizer: ChatTokenizer, length: in
                 "max_model_len, lower max_tokens, or choose a shorter prompt (prompt=)"
             )
         else:
-            print(f"{share} and will be set aside: the longest needs {max(needed)} tokens, {allowed}", flush=True)
+            print(f"{share} and will be quarantined: the longest needs {max(needed)} tokens, {allowed}", flush=True)
 
 
 def prompt_lengths(config: Config, tokenizer: ChatTokenizer, questions: list[str], room: int) -> list[int]:

@@ -12,11 +12,11 @@ from generation.engines import VERSIONED
 from generation.prompts import check_prompt
 from store.checkpoints import locate
 from store.fingerprint import digest, refuse_difference
-from store.publish import publish
+from store.publish import write_atomic
 from store.run import PLAN, Iteration, Run
 from store.schemas import SPLITS
 from store.shards import corrupt, read_manifest, read_object, required_manifest, shard_name
-from store.stage import ANOTHER_RUN, fingerprint, is_whole, set_aside
+from store.stage import ANOTHER_RUN, archive_superseded, fingerprint, is_whole
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Shard:
 @dataclass(frozen=True)
 class Plan:
     """settings, parents: the stage's fingerprint (store.fingerprint). reused: splits whose initial answers are
-    iter_00's (fixed initialisation)."""
+    iter_00's (fixed initialization)."""
 
     iteration: int
     settings: dict[str, Any]
@@ -116,7 +116,7 @@ def installed_versions(packages: tuple[str, ...]) -> dict[str, str]:
     return found
 
 
-def settled_plan(folder: Path, plan: Plan) -> Plan:
+def load_or_write_plan(folder: Path, plan: Plan) -> Plan:
     """Return the plan on disk when it has this fingerprint, else `plan`, published.
 
     Other settings are refused; other parents move aside what the earlier plan made.
@@ -128,9 +128,9 @@ def settled_plan(folder: Path, plan: Plan) -> Plan:
             return old
         for table in tables(folder, old):
             if table.exists():
-                print(f"{table}: its parents were made anew; moved to {set_aside(table).name}", flush=True)
+                print(f"{table}: its parents were rebuilt; moved to {archive_superseded(table).name}", flush=True)
     content = asdict(plan)
-    publish(folder / PLAN, json.dumps(content | {"digest": digest(content)}, indent=1).encode(), replace=True)
+    write_atomic(folder / PLAN, json.dumps(content | {"digest": digest(content)}, indent=1).encode(), replace=True)
     return plan
 
 

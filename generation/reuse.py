@@ -18,7 +18,7 @@ from generation.context import ShardContext, schema_of
 from generation.plan import Plan, Shard, is_complete, read_plan
 from store.errors import ConfigError
 from store.fingerprint import refuse_difference
-from store.publish import publish
+from store.publish import write_atomic
 from store.run import PLAN, Run
 from store.shards import corrupt, read_shard, required_manifest
 
@@ -53,7 +53,7 @@ def copy_samples(run: Run, plan: Plan, pool: Run) -> int:
             copied += copy_shard(context, shard, pool)
     if copied:
         counts = {"copied_samples": copied, "generated_tokens": 0, "seconds": round(time.monotonic() - started, 3)}
-        publish(context.folder.stats / "generation-pool.json", json.dumps(counts, indent=1).encode(), replace=True)
+        write_atomic(context.folder.stats / "generation-pool.json", json.dumps(counts, indent=1).encode(), replace=True)
     return copied
 
 
@@ -79,7 +79,7 @@ def copy_shard(context: ShardContext, shard: Shard, pool: Run) -> int:
 
 
 def verified(folder: Path, shard: Shard) -> tuple[pa.Table, list[dict[str, Any]]]:
-    """Return a finished shard of the pool, and what it set aside."""
+    """Return a finished shard of the pool, and what it quarantined."""
     table, header = read_shard(folder / shard.file)
     if header["sha256"] != required_manifest(folder, "make iterate N=0").shards[shard.file]["sha256"]:
         raise corrupt(folder / shard.file, "it is not the one that the manifest names")

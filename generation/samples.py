@@ -13,7 +13,7 @@ from generation.engines.length import fitted
 from generation.plan import Shard
 from generation.prompts import correction_messages, initial_messages
 from store.errors import BadInput
-from store.fingerprint import sample_seed
+from store.fingerprint import stable_hash
 
 Messages = list[dict[str, str]]
 
@@ -73,7 +73,7 @@ class RequestBuilder:
 
     def request(self, shard: Shard, stage: str, question: dict[str, Any], ids: list[int], *indices: int) -> Request:
         """Return the request for one sample; its seed comes from what it is, never from when or where it is sampled."""
-        seed = sample_seed(self.seed, question["source"], question["question_id"], stage, self.iteration, *indices)
+        seed = stable_hash(self.seed, question["source"], question["question_id"], stage, self.iteration, *indices)
         key = (shard.file, question["question_id"], *map(str, indices))
         return Request(key, ids, seed, self.greedy_eval and shard.split != "train")
 

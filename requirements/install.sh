@@ -75,7 +75,7 @@ fail_install() {
     error=$(grep '^ERROR:' "$log" | tail -n 1)
     missing=${error#ERROR: No matching distribution found for }
     [[ $missing == "$error" ]] || fail "pip could not get $missing; is the network up? (all it said: $log) Then run this again"
-    fail "pip stopped at '$error' (all it said: $log); mend that and run this again"
+    fail "pip stopped at '$error' (all it said: $log); fix that and run this again"
 }
 
 compile_all() { # on all cores, which pip does not; some packages ship templates that are no Python: no verdict

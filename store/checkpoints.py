@@ -16,7 +16,7 @@ from typing import Any
 
 from store.errors import CorruptArtifact
 from store.fingerprint import digest, digest_file
-from store.publish import make_folder, publish, sync_folder
+from store.publish import make_folder, sync_folder, write_atomic
 from store.run import Run
 from store.schemas import VERSION
 from store.shards import corrupt, read_manifest, read_object
@@ -110,7 +110,7 @@ def publish_folder(work: Path, target: Path, settings: dict[str, Any], parents: 
         os.chmod(work / name, mode)  # safetensors writes files that their owner alone can read
         with open(work / name, "rb") as file:
             os.fsync(file.fileno())
-    publish(work / RECORD, record.to_json(), replace=True)
+    write_atomic(work / RECORD, record.to_json(), replace=True)
     make_folder(target.parent)
     try:
         os.rename(work, target)
@@ -134,7 +134,7 @@ def publish_reference(target: Path, base: "Checkpoint", base_folder: Path, setti
     """M_n = its base, by reference: a record without files that names the folder it stands for."""
     folder = os.path.relpath(base_folder, target)
     record = Checkpoint(base.files, base.digest, settings, parents, alias_of=folder)
-    publish(target / RECORD, record.to_json())
+    write_atomic(target / RECORD, record.to_json())
     return record
 
 

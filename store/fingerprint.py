@@ -36,10 +36,10 @@ def digest_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def sample_seed(*key: str | int) -> int:
+def stable_hash(*key: str | int) -> int:
     """Return a request's seed, from what it is and from nothing else: batch, shard, worker and N_init x N_corr do not
     enter, so the samples of a 1 x 1 cell are a subset of those of a 5 x 5 cell. Hashed, because engines that count
-    seeds up share noise between neighbours."""
+    seeds up share noise between neighbors."""
     return int.from_bytes(hashlib.sha256(canonical_json(key)).digest()[:8], "big") >> (64 - SEED_BITS)
 
 

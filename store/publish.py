@@ -15,7 +15,7 @@ from pathlib import Path
 NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
 
-def publish(path: Path, content: bytes, replace: bool = False) -> bool:
+def write_atomic(path: Path, content: bytes, replace: bool = False) -> bool:
     """Write `content` at `path`, durably and atomically; parent folders are made.
 
     Returns True when this call's bytes are the file's, False when another writer was first (its file stays).

@@ -138,7 +138,7 @@ def stage_arguments(argv: list[str], stage: str, *keys: str) -> dict[str, str]:
 
 
 def iteration_number(text: str) -> int:
-    """Return an iteration's number from the command line, 0 (the untrained M_0) to 99."""
+    """Return an iteration's number from the command line, 0 (the base model M_0) to 99."""
     if not text.isdecimal() or int(text) > MAX_ITERATION:
         raise ConfigError(f"iteration={text!r} was given, a whole number from 0 to {MAX_ITERATION} was expected")
     return int(text)

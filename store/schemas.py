@@ -58,7 +58,7 @@ _TRAJECTORY = (
     ("answers", pa.list_(pa.field("element", pa.string(), False))),
     ("initial_answer", pa.string()),
     ("correction", pa.string()),
-    ("initial_final_answer", pa.string()),  # normalised, "" where there is none: what a majority votes on
+    ("initial_final_answer", pa.string()),  # normalized, "" where there is none: what a majority votes on
     ("correction_final_answer", pa.string()),
     ("initial_reward", pa.float32()),  # the chosen reward, r(y1)
     ("correction_reward", pa.float32()),  # r(y2)

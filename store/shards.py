@@ -15,14 +15,14 @@ import pyarrow.parquet as pq
 
 from store.errors import CorruptArtifact, FingerprintMismatch
 from store.fingerprint import canonical_json, digest, digest_bytes
-from store.publish import publish
+from store.publish import write_atomic
 from store.schemas import VERSION
 
 HEADER = b"stasc"
 UNSET = "0" * 64
 MANIFEST = "_MANIFEST.json"
 QUARANTINED = "_quarantined.jsonl"
-WAY_OUT = (
+REMEDY = (
     "Move it away (keep it if you want to know why) and run the same command again: what is missing is rebuilt, and "
     "everything that was made from it"
 )
@@ -48,7 +48,7 @@ def encode_shard(table: pa.Table, schema: pa.Schema, header: dict[str, Any]) -> 
 
 def write_shard(path: Path, table: pa.Table, schema: pa.Schema, header: dict[str, Any]) -> bool:
     """Publish a shard; False when another writer was first: read_shard(path) then gives the one that counts."""
-    return publish(path, encode_shard(table, schema, header))
+    return write_atomic(path, encode_shard(table, schema, header))
 
 
 def read_shard(
@@ -104,7 +104,7 @@ def read_object(path: Path) -> dict[str, Any]:
 
 def corrupt(path: Path, why: str) -> CorruptArtifact:
     """Return the error for a file that cannot be trusted, with the way out of it."""
-    return CorruptArtifact(f"{path} cannot be used: {why}. {WAY_OUT}")
+    return CorruptArtifact(f"{path} cannot be used: {why}. {REMEDY}")
 
 
 def newer(path: Path, version: int) -> FingerprintMismatch:
@@ -160,7 +160,7 @@ class Manifest:
     def write(self, folder: Path) -> None:
         assert self.planned == self.written + self.quarantined, f"{folder}: rows do not add up: {self}"
         content = json.dumps(asdict(self) | {"digest": self.digest}, indent=1, sort_keys=True, ensure_ascii=False)
-        publish(folder / MANIFEST, content.encode() + b"\n", replace=True)
+        write_atomic(folder / MANIFEST, content.encode() + b"\n", replace=True)
 
 
 def read_manifest(folder: Path) -> Manifest | None:

@@ -23,7 +23,7 @@ def finished(folder: Path, settings: dict[str, Any], parents: dict[str, str]) ->
         return None
     refuse_difference(str(folder), manifest.settings, settings, ANOTHER_RUN)
     if manifest.parents != parents:
-        moved = set_aside(folder)
+        moved = archive_superseded(folder)
         changed = ", ".join(line.partition(":")[0] for line in difference(manifest.parents, parents))
         print(f"{folder}: made from an earlier {changed}; moved to {moved.name} and rebuilt", flush=True)
         return None
@@ -33,7 +33,7 @@ def finished(folder: Path, settings: dict[str, Any], parents: dict[str, str]) ->
 def is_whole(folder: Path, manifest: Manifest) -> bool:
     """Whether all that a manifest names is there, shards in full size: what is missing is rebuilt, what is damaged is
     refused then. CorruptArtifact for a shard that it does not name."""
-    refuse_strays(folder, set(manifest.shards))
+    check_no_unexpected_files(folder, set(manifest.shards))
     shards = [(folder / name, shard["bytes"]) for name, shard in manifest.shards.items()]
     reports = [folder / name for name in manifest.extra.get("reports", {})]
     return all(path.is_file() and path.stat().st_size == size for path, size in shards) and all(
@@ -41,8 +41,8 @@ def is_whole(folder: Path, manifest: Manifest) -> bool:
     )
 
 
-def set_aside(folder: Path) -> Path:
-    """Rename a stage's folder to a hidden neighbour, out of every reader's sight."""
+def archive_superseded(folder: Path) -> Path:
+    """Rename a stage's folder to a hidden neighbor, out of every reader's sight."""
     numbered = (f".{folder.name}.superseded-{number:02d}" for number in count())
     target = next(path for name in numbered if not (path := folder.parent / name).exists())
     os.rename(folder, target)
@@ -50,7 +50,7 @@ def set_aside(folder: Path) -> Path:
     return target
 
 
-def refuse_strays(folder: Path, planned: set[str]) -> None:
+def check_no_unexpected_files(folder: Path, planned: set[str]) -> None:
     """CorruptArtifact for a Parquet file that no plan of this stage names: readers by glob would count it."""
     for path in sorted(folder.glob("*.parquet")):
         if path.name not in planned:

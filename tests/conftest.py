@@ -17,7 +17,7 @@ TEMPLATE = (
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 COLOURS = ("red", "blue", "green", "amber")
-# The deterministic engine answers with a piece of the prompt, so now and then with the right colour.
+# The deterministic engine answers with a piece of the prompt, so now and then with the right color.
 QUESTIONS = [
     {"question": f"{i}: {' '.join(COLOURS)} or {COLOURS[i % 4]}?", "answers": [COLOURS[i % 4]]} for i in range(60)
 ]
@@ -25,7 +25,7 @@ QUESTIONS = [
 
 def pytest_configure() -> None:
     """Each of pytest-xdist's workers, and what it starts, has cores of its own: the threads of an engine wait for each
-    other at every step, and a neighbour on one of their cores makes all of them slow."""
+    other at every step, and a neighbor on one of their cores makes all of them slow."""
     if worker := os.environ.get("PYTEST_XDIST_WORKER"):
         number, workers = int(worker.removeprefix("gw")), int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
         cores = sorted(os.sched_getaffinity(0))

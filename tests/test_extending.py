@@ -56,6 +56,13 @@ def test_a_pipeline_runs_with_all_extensions(extended, tiny_model):
 
 def test_every_kind_of_extension_has_its_diff():
     text = "".join(DIFFS)
-    for path in ("conf/data/", "conf/prompt/", "conf/strategy/", "conf/engine/", "generation/engines/", "conf/reward/",
-                 "filtering/rewards/"):
+    for path in (
+        "conf/data/",
+        "conf/prompt/",
+        "conf/strategy/",
+        "conf/engine/",
+        "generation/engines/",
+        "conf/reward/",
+        "filtering/rewards/",
+    ):
         assert f"+++ b/{path}" in text

@@ -23,13 +23,13 @@ from conf.schema import Config, load
 from store.chat import stop_token_ids
 from store.checkpoints import RECORD, publish_folder, verify_folder
 from store.errors import stage_main
-from store.fingerprint import sample_seed
+from store.fingerprint import stable_hash
 from store.processes import die_with_parent
-from store.publish import make_folder, publish
+from store.publish import make_folder, write_atomic
 from store.run import Iteration, Run, iteration_number, locked, stage_arguments
 from store.schemas import SFT
 from store.shards import corrupt, iter_shards
-from store.stage import set_aside
+from store.stage import archive_superseded
 from training.empty import keep_model_or_stop
 from training.plan import Plan, is_published, make_plan
 from training.preflight import RowCheck
@@ -37,7 +37,7 @@ from training.processes import require_processes
 from training.separate_prompt import with_prompts
 
 WORLD_SIZE = int(os.environ.get("WORLD_SIZE", "1"))  # processes that torchrun or accelerate launch started
-LEADER = int(os.environ.get("RANK", "0")) == 0  # the one of them that locks, publishes and reports
+IS_MAIN_PROCESS = int(os.environ.get("RANK", "0")) == 0  # the one of them that locks, publishes and reports
 
 
 def main(argv: list[str]) -> None:
@@ -46,15 +46,15 @@ def main(argv: list[str]) -> None:
     arguments = stage_arguments(argv, "training", "run", "iteration")
     run, number = Run(arguments["run"]), iteration_number(arguments["iteration"])
     config = load(run)
-    with locked(run) if LEADER else contextlib.nullcontext():
+    with locked(run) if IS_MAIN_PROCESS else contextlib.nullcontext():
         plan, iteration = make_plan(run, config, number), run.iteration(number)
         if is_published(iteration.checkpoint, plan):
             report(f"{iteration.dir.name} training: complete")
         elif plan.num_rows == 0:
-            clear_the_way(iteration)
+            archive_stale_outputs(iteration)
             keep_model_or_stop(plan, run.iteration(number - 1), iteration, config.training.on_empty)
         else:
-            clear_the_way(iteration)
+            archive_stale_outputs(iteration)
             fine_tune(config, plan, iteration)
         remove_work(iteration)
 
@@ -79,12 +79,12 @@ def fine_tune(config: Config, plan: Plan, iteration: Iteration) -> None:
 
     work = iteration.dir / f".training-{plan.fingerprint[:16]}"
     make_folder(work)
-    seed = sample_seed(config.seed, "training", iteration.number) % 2**32  # numpy takes no more bits
+    seed = stable_hash(config.seed, "training", iteration.number) % 2**32  # numpy takes no more bits
     ready = work / "checkpoint"
     os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(iteration.logs / "tensorboard"))
     with os_errors(work):
         trained = train(rows, base, work, settings, config.peft, seed, config.device)
-        if not LEADER:
+        if not IS_MAIN_PROCESS:
             return
         if trained.untrained:
             report(f"no part of the trained model, copied as they are: {model_folder.listing(trained.untrained)}")
@@ -104,7 +104,7 @@ def fine_tune(config: Config, plan: Plan, iteration: Iteration) -> None:
         "seconds": round(time.monotonic() - started, 1),
         "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     }
-    publish(iteration.stats / "training.json", json.dumps(costs, indent=1).encode(), replace=True)
+    write_atomic(iteration.stats / "training.json", json.dumps(costs, indent=1).encode(), replace=True)
     report(f"{iteration.dir.name} training: {describe(costs)}")
 
 
@@ -125,19 +125,19 @@ def read_rows(plan: Plan, check: RowCheck, template_args: dict[str, Any]) -> pa.
     return without_repeats(rows) if len(plan.rows) > 1 else rows
 
 
-def clear_the_way(iteration: Iteration) -> None:
-    """Move a checkpoint aside whose parents were made anew; refuse a folder that nobody published."""
+def archive_stale_outputs(iteration: Iteration) -> None:
+    """Move a checkpoint aside whose parents were rebuilt; refuse a folder that nobody published."""
     target = iteration.checkpoint
-    if not LEADER or not target.exists():
+    if not IS_MAIN_PROCESS or not target.exists():
         return
     if not (target / RECORD).exists():
         raise corrupt(target, f"it has no {RECORD}")
-    report(f"{target}: made from earlier rows or weights; moved to {set_aside(target).name} and made anew")
+    report(f"{target}: made from earlier rows or weights; moved to {archive_superseded(target).name} and rebuilt")
 
 
 def remove_work(iteration: Iteration) -> None:
     """Drop the work folders of an iteration that is published: its own, and those of earlier rows."""
-    if LEADER:
+    if IS_MAIN_PROCESS:
         for folder in iteration.dir.glob(".training-*"):
             shutil.rmtree(folder)
 
@@ -160,7 +160,7 @@ def describe_rounding(rounding: dict[str, Any]) -> str:
 
 
 def report(line: str) -> None:
-    if LEADER:
+    if IS_MAIN_PROCESS:
         print(line, flush=True)
 
 

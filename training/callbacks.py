@@ -1,4 +1,4 @@
-"""What is done at every optimiser step: stop when it went wrong, mark what was saved, say how far it is."""
+"""What is done at every optimizer step: stop when it went wrong, mark what was saved, say how far it is."""
 
 import math
 import sys

@@ -11,7 +11,7 @@ from training.plan import Plan
 
 MEANING = {
     "i->c": "wrong, then right",
-    "c->c": "right twice",
+    "c->c": "correct twice",
     "c->i": "right, then wrong",
     "i->i": "wrong twice",
 }
@@ -51,6 +51,6 @@ def explain(train: dict[str, Any], filter_name: str) -> str:
     advice = TRUNCATED if share_truncated > 0.5 else ""
     advice += "more questions (data.train=), more samples (N_INIT=, N_CORR=), a stronger MODEL="
     if filter_name == "improving":
-        advice += ", or a strategy with N in the middle, whose filter keeps what is right twice as well"
+        advice += ", or a strategy with N in the middle, whose filter keeps what is correct twice as well"
     table = "\n".join(lines)
     return f"the {filter_name} filter kept none of {train['num_pairs']:,} pairs\n{table}\nWhat gives rows: {advice}."

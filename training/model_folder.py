@@ -40,7 +40,7 @@ def load_base(folder: Path) -> PreTrainedModel:
     if missing := sorted(info["missing_keys"]):
         raise ConfigError(
             f"{folder} has no weights for {listing(missing)}, which the model of its config.json has: they would begin "
-            "at random. Use a complete model, or mend its config.json (tie_word_embeddings, say)"
+            "at random. Use a complete model, or fix its config.json (tie_word_embeddings, say)"
         )
     model.generation_config = GenerationConfig()
     return model
@@ -84,7 +84,7 @@ def check_names(model: PreTrainedModel, base: Path) -> list[str]:
     if lost or reshaped:
         raise ConfigError(
             f"{base}: a trained model of this kind could not be laid out as its base is. "
-            f"Without a place in its files: {listing(lost)}; of another shape: {listing(reshaped)}. Save it anew with "
+            f"Without a place in its files: {listing(lost)}; of another shape: {listing(reshaped)}. Save it again with "
             "transformers' save_pretrained and give that folder, or use another model"
         )
     return sorted(name for name, (found, _) in places.items() if found is None)

@@ -93,7 +93,7 @@ def settings(config: Config) -> dict[str, Any]:
 def is_published(target: Path, plan: Plan) -> bool:
     """Whether `target` is this plan's checkpoint, by its record and its files' sizes.
 
-    FingerprintMismatch when it was trained with other settings; False when its parents were made anew since.
+    FingerprintMismatch when it was trained with other settings; False when its parents were rebuilt since.
     """
     record = read_record(target / RECORD)
     if record is None:

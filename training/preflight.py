@@ -94,7 +94,7 @@ class RowCheck:
                 f"{found}The longest has {self.longest:,} tokens and rows are never cut: give "
                 f"training.max_length={self.longest} or more, then run the same command again."
             )
-        raise CorruptArtifact(f"{found}Move the folder away and make it anew: {remake}")
+        raise CorruptArtifact(f"{found}Move the folder away and rebuild it: {remake}")
 
 
 def flat(column: pa.ChunkedArray) -> np.ndarray:

@@ -10,19 +10,19 @@ import re
 import shutil
 from pathlib import Path
 
-from store.publish import publish
+from store.publish import write_atomic
 
 MARK = "_complete.json"
 
 
 def mark_complete(folder: Path) -> None:
-    """Make `checkpoint-<step>` durable, mark it, and drop its neighbours: it replaces them all."""
+    """Make `checkpoint-<step>` durable, mark it, and drop its neighbors: it replaces them all."""
     sizes = {}
     for entry in sorted(folder.iterdir()):
         with open(entry, "rb") as file:
             os.fsync(file.fileno())
         sizes[entry.name] = entry.stat().st_size
-    publish(folder / MARK, json.dumps(sizes).encode())
+    write_atomic(folder / MARK, json.dumps(sizes).encode())
     for other in _numbered(folder.parent):
         if other != folder:
             shutil.rmtree(other)

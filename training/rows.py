@@ -10,7 +10,7 @@ from training.preflight import flat
 IGNORED = -100  # the label of a token that is not trained
 
 
-def labelled(rows: pa.Table) -> tuple[datasets.Dataset, np.ndarray, np.ndarray]:
+def labeled(rows: pa.Table) -> tuple[datasets.Dataset, np.ndarray, np.ndarray]:
     """Return the rows as input_ids and labels, with one row more that trains nothing; their lengths and trained tokens.
 
     Labels are given, not derived: TRL's default for rows without them trains the prompt as well.

@@ -1,5 +1,5 @@
-"""Rows whose prompt was never tokenised, compat.separate_training_prompt: the authors train on other words than were
-answered. The prompt is tokenised here, as they do it: by the chat template, which obeys a control token in a text."""
+"""Rows whose prompt was never tokenized, compat.separate_training_prompt: the authors train on other words than were
+answered. The prompt is tokenized here, as they do it: by the chat template, which obeys a control token in a text."""
 
 from pathlib import Path
 from typing import Any

@@ -22,13 +22,13 @@ from trl import SFTTrainer
 
 from conf.schema import Peft, Training
 from training.arguments import lora_config, sft_config, warn_of_slow_bfloat16
-from training.batches import FILL, batch_order
+from training.batches import PADDING_ROW, batch_order
 from training.callbacks import MarkSaved, Progress, StopOnDivergence
 from training.memory import check_memory, out_of_memory
 from training.model_folder import check_names, load_base
 from training.preflight import row_names
 from training.resume import last_complete
-from training.rows import IGNORED, labelled
+from training.rows import IGNORED, labeled
 
 disable_progress_bar()  # of loading and saving: seconds
 
@@ -90,14 +90,16 @@ def train(rows: pa.Table, base: Path, work: Path, training: Training, peft: Peft
     Works in `work` and goes on from the last complete trainer checkpoint there. Raises TrainingDiverged at the step
     whose loss is of no use, NotEnoughMemory, and ConfigError for an argument SFTConfig or LoraConfig does not take.
     """
-    dataset, lengths, num_trained = labelled(rows)
+    dataset, lengths, num_trained = labeled(rows)
     order = batch_order(lengths, training.batch_size, training.num_epochs, seed, training.length_grouping)
     batches = order.reshape(-1, training.batch_size)
-    trained_until = np.concatenate([[0], np.append(num_trained, 0)[batches].sum(axis=1).cumsum()])  # FILL is row -1
+    trained_until = np.concatenate(
+        [[0], np.append(num_trained, 0)[batches].sum(axis=1).cumsum()]
+    )  # the padding row is -1
 
     def batch_names(step: int) -> list[str]:
         batch = batches[step - 1]
-        return row_names(rows.take(batch[batch != FILL]))
+        return row_names(rows.take(batch[batch != PADDING_ROW]))
 
     args = sft_config(training, seed, device == "cpu", work)
     check_memory(base, (np.append(lengths, 1), np.append(num_trained, 0), batches), peft, args, device)
@@ -107,7 +109,7 @@ def train(rows: pa.Table, base: Path, work: Path, training: Training, peft: Peft
         trainer = CompletionTrainer(
             model=model,
             args=args,
-            train_dataset=dataset.select(np.where(order == FILL, rows.num_rows, order)),
+            train_dataset=dataset.select(np.where(order == PADDING_ROW, rows.num_rows, order)),
             processing_class=AutoTokenizer.from_pretrained(base),
             callbacks=[StopOnDivergence(batch_names), MarkSaved(), Progress(work.parent.name, trained_until)],
             peft_config=lora_config(peft, model),

@@ -12,7 +12,7 @@ from analysis.baselines.rows import rows
 from analysis.baselines.table import BASELINES, Baseline, to_json
 from conf.schema import load
 from store.errors import ConfigError, stage_main
-from store.publish import publish
+from store.publish import write_atomic
 from store.run import Run, stage_arguments
 
 MADE = ("m0", "star", "gold")
@@ -29,7 +29,7 @@ def main(argv: list[str]) -> None:
         print(*settings_of(run, asked))
         return
     table = rows(run)
-    publish(run.dir / BASELINES, to_json(table), replace=True)
+    write_atomic(run.dir / BASELINES, to_json(table), replace=True)
     print(describe(run.name, table), flush=True)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from analysis.inspection.selection import read_tables
 from analysis.stats.counts import QuestionCounts
-from store.fingerprint import SEED_BITS, sample_seed
+from store.fingerprint import SEED_BITS, stable_hash
 from store.run import Iteration
 from store.schemas import TRANSITIONS
 
@@ -54,7 +54,7 @@ def first_of(samples: Mapping[str, list[Sample]], size: float) -> dict[str, list
     whole = int(size)
 
     def of_question(question_id: str) -> int:
-        return whole + (sample_seed("baselines", question_id) < (size - whole) * 2**SEED_BITS)
+        return whole + (stable_hash("baselines", question_id) < (size - whole) * 2**SEED_BITS)
 
     return {question_id: found[: of_question(question_id)] for question_id, found in samples.items()}
 

@@ -18,7 +18,7 @@ from analysis.stats.intervals import Estimate
 from conf.strategy import fine_tunes_from
 from store.checkpoints import CARD
 from store.errors import stage_main
-from store.publish import publish
+from store.publish import write_atomic
 from store.run import Run, stage_arguments
 from store.schemas import SFT, SPLITS, trajectories
 
@@ -39,8 +39,8 @@ COLUMNS = {
     "answers": "gold aliases, any one of them is correct",
     "initial_answer": "y1, as generated",
     "correction": "y2, as generated",
-    "initial_final_answer": "y1's final answer, normalised",
-    "correction_final_answer": "y2's final answer, normalised",
+    "initial_final_answer": "y1's final answer, normalized",
+    "correction_final_answer": "y2's final answer, normalized",
     "initial_reward": "the chosen reward of y1",
     "correction_reward": "the chosen reward of y2",
     "transition": "incorrect (i) or correct (c) before and after: i->c, c->i, c->c, i->i",
@@ -71,7 +71,7 @@ def main(argv: list[str]) -> None:
         if iteration.number and not record.settings["samples_of"]:  # whose M_n is another run's
             cards[folder.checkpoint] = model_card(record, results, iteration)
         for target, card in cards.items():
-            publish(target / CARD, str(card).encode() + b"\n", replace=True)
+            write_atomic(target / CARD, str(card).encode() + b"\n", replace=True)
         num_cards += len(cards)
     print(f"{run.dir}: {num_cards} cards written", flush=True)
 

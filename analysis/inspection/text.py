@@ -74,14 +74,14 @@ def describe_pair(row: dict[str, Any], style: Style) -> Iterator[str]:
     place = f"{row['split']}  M_{row['iteration']}  {escape_control_characters(row['question_id'])}"
     yield ""
     yield style("faint", "  ".join([place, f"{row['init_index']}.{row['corr_index']}", kept, *row["flags"]]))
-    yield from labelled("question", style("bold", escape_control_characters(row["question"])))
-    yield from labelled("gold", escape_control_characters("; ".join(row["answers"])))
+    yield from labeled("question", style("bold", escape_control_characters(row["question"])))
+    yield from labeled("gold", escape_control_characters("; ".join(row["answers"])))
     for label, name, side in (("initial", "initial_answer", before), ("correction", "correction", after)):
         verdict, cut = WORDS[side], " (truncated)" if row[f"{label}_finish_reason"] == "length" else ""
-        yield from labelled(label, f"{style(verdict, f'{verdict}: ')}{escape_control_characters(row[name])}{cut}")
+        yield from labeled(label, f"{style(verdict, f'{verdict}: ')}{escape_control_characters(row[name])}{cut}")
 
 
-def labelled(label: str, text: str) -> Iterator[str]:
+def labeled(label: str, text: str) -> Iterator[str]:
     """Yield a text behind its label, its further lines under its first."""
     for number, line in enumerate(text.rstrip().split("\n")):
         yield f"  {'' if number else label:<{LABEL - 2}}{line}"

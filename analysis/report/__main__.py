@@ -14,7 +14,7 @@ from analysis.record import finished_iterations, read_record
 from analysis.report.comparison_report import comparison_report
 from analysis.report.run_report import run_report
 from store.errors import ConfigError, stage_main
-from store.publish import publish
+from store.publish import write_atomic
 from store.run import RUN_NAME, RUNS, Run, stage_arguments
 
 KEYS = ("run", "runs", "sweep")
@@ -34,8 +34,8 @@ def main(argv: list[str]) -> None:
 def report_run(run: Run) -> None:
     content, plots = run_report(run, read_record(run))
     for name, plot in plots.items():
-        publish(run.dir / "plots" / name, plot, replace=True)
-    publish(run.dir / "report.html", content, replace=True)
+        write_atomic(run.dir / "plots" / name, plot, replace=True)
+    write_atomic(run.dir / "report.html", content, replace=True)
     print(f"{run.dir / 'report.html'}: {len(content) / 1e6:.1f} MB; open it in a browser", flush=True)
 
 
@@ -49,8 +49,8 @@ def report_runs(patterns: str) -> None:
     content, plots = comparison_report(name, runs, [read_record(run) for run in runs], unfinished)
     path = RUNS / "_comparisons" / f"{name}.html"
     for plot, image in plots.items():
-        publish(path.parent / f"{name}-{plot}", image, replace=True)
-    publish(path, content, replace=True)
+        write_atomic(path.parent / f"{name}-{plot}", image, replace=True)
+    write_atomic(path, content, replace=True)
     print(f"{path}: {len(runs)} runs; open it in a browser", flush=True)
 
 

@@ -11,7 +11,7 @@ from analysis.inspection.selection import read_tables
 from analysis.record import RunRecord
 from analysis.report.viewer import Shown
 from analysis.stats.taxonomy import classify
-from store.fingerprint import sample_seed
+from store.fingerprint import stable_hash
 from store.run import Run
 from store.schemas import SPLITS, TRANSITIONS
 
@@ -74,7 +74,7 @@ def choose_questions(record: RunRecord) -> dict[str, set[str]]:
             num_tokens = counts.sums["initial_num_tokens"] + counts.sums["correction_num_tokens"]
             for question_id, *need in zip(counts.question_ids.tolist(), num_pairs, num_tokens, strict=True):
                 needs[question_id] += need
-        drawn = sorted(needs, key=sample_seed)
+        drawn = sorted(needs, key=stable_hash)
         spent = np.cumsum([needs[question_id] for question_id in drawn], axis=0)
         fitting = int(np.all(spent <= room // splits_left, axis=1).sum())
         chosen[split] = set(drawn[:fitting])

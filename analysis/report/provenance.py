@@ -57,7 +57,7 @@ def cost_row(iteration: int | None, stage: str, cost: dict[str, Any]) -> dict[st
 
 
 def quarantined(record: RunRecord) -> list[dict[str, Any]]:
-    """Folders with rows quarantined: how many, by reason, and the first of them."""
+    """Folders with quarantined rows: how many, by reason, and the first of them."""
     folders = []
     for name, rows in record.quarantined.items():
         codes: Counter[str] = Counter()

@@ -22,9 +22,9 @@ def of_progress(run: Run, record: RunRecord) -> Iterator[str]:
     for iteration in record.iterations[1:]:
         if iteration.checkpoint.alias_of is not None:
             yield f"M_{iteration.number} is the model it was to be trained from: no row was kept for it."
-    num_set_aside = sum(m.quarantined for it in record.iterations for m in it.manifests.values())
-    if num_set_aside:
-        yield f"{num_set_aside:,} generated rows were quarantined and are in none of the figures."
+    num_quarantined = sum(m.quarantined for it in record.iterations for m in it.manifests.values())
+    if num_quarantined:
+        yield f"{num_quarantined:,} generated rows were quarantined and are in none of the figures."
 
 
 def of_questions(record: RunRecord) -> Iterator[str]:

@@ -6,7 +6,7 @@ the same; only where a text consists of nothing else do they count ("red or blue
 answer is ...", "Final Answer: ..."), what follows the mark is the answer and the rest is rationale. The gold answer and
 the reward do not matter: whether a change helps is the transition's affair.
 
-Agreement with 190 pairs of a real run, labelled by hand before a rule was written: Cohen's kappa 0.81 on the half that
+Agreement with 190 pairs of a real run, labeled by hand before a rule was written: Cohen's kappa 0.81 on the half that
 the rules were written with, 0.74 (79 % of the pairs) on the other half. Most disagreements are between rationale_only
 and other_entity in long wrong answers, where what "the answer" is can be argued about.
 """

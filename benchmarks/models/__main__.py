@@ -27,7 +27,7 @@ from benchmarks.models.tiny import make_model
 from benchmarks.place import ROOT
 from store.downloads import Unavailable, cache_folder
 from store.fingerprint import digest_file
-from store.publish import make_folder, publish
+from store.publish import make_folder, write_atomic
 from store.run import Run
 from store.shards import required_manifest
 from store.tensors import read_tensors
@@ -101,7 +101,7 @@ def measure(family: Family, cache: Path, engine: str | None, variants: list[str]
             usual, settings = VARIANTS[variant]
             found[variant] = iterate(place, family, model, engine or usual, variant.lower(), settings)
             print(f"{family.name}, {variant}: {found[variant]}", flush=True)
-            publish(path, json.dumps(found, indent=1, ensure_ascii=False).encode(), replace=True)
+            write_atomic(path, json.dumps(found, indent=1, ensure_ascii=False).encode(), replace=True)
 
 
 def about(family: Family, model: Path) -> dict[str, Any]:

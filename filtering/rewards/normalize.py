@@ -1,10 +1,10 @@
-"""The normalisation behind In-accuracy (arXiv 2503.08681): NFD, lower case, punctuation to space, no articles.
+"""The normalization behind In-accuracy (arXiv 2503.08681): NFD, lower case, punctuation to space, no articles.
 
-A normalised text is its tokens joined by single spaces: a token is a run of letters, digits and combining
+A normalized text is its tokens joined by single spaces: a token is a run of letters, digits and combining
 marks, or one visible symbol. A list of tokens is then a sublist of another exactly when `" x y "` is a substring
 of `" w x y z "`, and the search runs in C.
 
-A column of texts is normalised at once: joined, worked on as one array of characters, and split again. That takes a
+A column of texts is normalized at once: joined, worked on as one array of characters, and split again. That takes a
 third of a microsecond for a text of 70 ASCII characters and 1.2 for one with others, where a text by itself takes 2 and
 6. Tokens, articles and white space are found in an array of ASCII characters that stand for what each character is, and
 texts in ASCII, most of them, stand for themselves.
@@ -100,7 +100,7 @@ def _joined(texts: Sequence[str]) -> str:
 def _blanks(kinds: np.ndarray) -> np.ndarray:
     """Which characters are white space or in an article, `\\b(?:a|an|the)\\b`; bool. The first and the last three are
     spaces. A combining mark is no word character to `\\b`, so a decomposed "á" at the start of a word loses its a: the
-    paper's normaliser does this too, on both sides of a comparison alike."""
+    paper's normalizer does this too, on both sides of a comparison alike."""
     outside = kinds < FIRST_WORD
     first, second, third = kinds[1:-3], kinds[2:-2], kinds[3:-1]
     after_first, after_second, after_third = outside[2:-2], outside[3:-1], outside[4:]

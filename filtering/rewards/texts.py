@@ -47,7 +47,7 @@ class Texts(list[str]):
 
     @cached_property
     def normalized(self) -> list[str]:
-        """Each as `" x y "`, normalised, " " where nothing is left."""
+        """Each as `" x y "`, normalized, " " where nothing is left."""
         found = self._whole._found if self._whole is not None else {}
         if self._whole is None or 2 * len(found) >= len(self):
             return NORMALIZED(self)
@@ -72,7 +72,7 @@ class Golds(list[Sequence[str]]):
 
     @cached_property
     def normalized(self) -> list[list[str]]:
-        """As `" x y "`, normalised: found in a text exactly when it is a token-sublist of it."""
+        """As `" x y "`, normalized: found in a text exactly when it is a token-sublist of it."""
         return self._made(NORMALIZED)
 
     @cached_property

@@ -16,7 +16,7 @@ from vllm.v1.sample.logits_processor.builtin import process_dict_updates
 
 # How many of the likeliest tokens are looked at, in turn, before all are. At T 0.6 and top-p 0.9, 98 % of SmolLM2's
 # nuclei are within the first 64, all within 512.
-HEADS = (64, 1024)
+TOP_K_SCHEDULE = (64, 1024)
 
 
 class TopPLogitsProcessor(LogitsProcessor):
@@ -48,7 +48,7 @@ def keep_nucleus(logits: torch.Tensor, rows: torch.Tensor, top_p: torch.Tensor) 
     float32; rows, top_p: (n,). A row's result depends on that row alone.
     """
     size = logits.shape[-1]
-    for head in (*(head for head in HEADS if head < size), size):
+    for head in (*(head for head in TOP_K_SCHEDULE if head < size), size):
         if not len(rows):
             return
         left = logits[rows]

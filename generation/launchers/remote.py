@@ -69,7 +69,7 @@ def log_of(folder: Path, rank: int) -> Path:
 
 def run_command(command: list[str], folder: str, log: str, environment: Mapping[str, str]) -> int:
     """On the other machine: run `command` in `folder` until it ends. Returns an exit code that would be the same
-    anywhere; raises ChildProcessError for one that another machine or another try may mend."""
+    anywhere; raises ChildProcessError for one that another machine or another try may fix."""
     with open(log, "ab") as output:
         process = subprocess.Popen(
             command, cwd=folder, env=os.environ | environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output
@@ -77,7 +77,7 @@ def run_command(command: list[str], folder: str, log: str, environment: Mapping[
     try:
         while process.poll() is None:  # not wait(): Ray cancels with an interrupt that ends no system call
             time.sleep(POLL_SECONDS / 2)
-    finally:  # when the job is cancelled
+    finally:  # when the job is canceled
         process.terminate()
         process.wait()
     if process.returncode not in SAME_ANYWHERE:
@@ -88,7 +88,7 @@ def run_command(command: list[str], folder: str, log: str, environment: Mapping[
 def watch(run: Run, plan: Plan, progress: Progress, poll: Callable[[], dict[int, int]], world: int) -> None:
     """Wait until every planned shard is on disk, whoever put it there.
 
-    poll() gives {rank: exit code} of the workers that have ended. WorkerFailed for a failure that no restart mends, or
+    poll() gives {rank: exit code} of the workers that have ended. WorkerFailed for a failure that no restart fixes, or
     when no worker is left.
     """
     logs, deadline = run.iteration(plan.iteration).logs, float("inf")

@@ -1,8 +1,8 @@
 """Starts workers, watches them, restarts those whose engine died, and leaves no process behind.
 
 An engine may be killed by the kernel, crash, or hang (its own watchdog then ends it). Such a worker is started again,
-with a growing pause; what it had in hand is sampled again with the same seeds. From the second start on it holds one
-shard at a time, so that a shard which kills twice is known by name. An engine that never started did not die: what
+with a growing pause; what it had in progress is sampled again with the same seeds. From the second start on it holds
+one shard at a time, so that a shard which kills twice is known by name. An engine that never started did not die: what
 kept it from starting would do so again, and is told at once.
 """
 
@@ -30,7 +30,7 @@ RETRIED = (1, 75)  # 1: the watchdog's exit; 75: the engine raised; a death by s
 
 
 class WorkerFailed(PipelineError):
-    """A worker ended with something a restart does not mend; carries its exit code."""
+    """A worker ended with something a restart does not fix; carries its exit code."""
 
     def __init__(self, exit_code: int, message: str) -> None:
         super().__init__(message)

@@ -8,7 +8,7 @@ from store.schemas import TRANSITIONS
 
 
 def counts_of(num_right: int, flagged: int) -> QuestionCounts:
-    """20 questions with one pair each; the first `num_right` are right twice, the first `flagged` overlap."""
+    """20 questions with one pair each; the first `num_right` are correct twice, the first `flagged` overlap."""
     number = np.arange(20)
     sums = {name: np.zeros(20) for name in (*TRANSITIONS, "copies")}
     sums |= {"c->c": (number < num_right) * 1.0, "i->i": (number >= num_right) * 1.0}

@@ -15,7 +15,7 @@ from conf.schema import load
 from generation import worker
 from generation.events import Reporter
 from generation.jobs import ShardQueue
-from generation.plan import make_plan, settled_plan
+from generation.plan import load_or_write_plan, make_plan
 from generation.tokenization import ChatTokenizer
 from store.run import Run
 from tests.conftest import make_workspace
@@ -59,7 +59,7 @@ def counted(tmp_path_factory, tiny_model):
             patch.setattr(module, "read_bytes", counting_read)
         patch.setattr(store.publish, "_write_durably", counting_write)
         config, folder = load(run), run.iteration(0)
-        plan = settled_plan(folder.dir, make_plan(run, config, 0))
+        plan = load_or_write_plan(folder.dir, make_plan(run, config, 0))
         worker.work(run, config, plan, ShardQueue(plan.shards, 0, 1), Reporter())
         generation.manifests.write_manifests(run, plan)
         stage[0] = "filtering"
@@ -73,7 +73,7 @@ def test_an_iteration_starts_one_engine_for_both_phases_and_all_splits(counted):
     assert costs["requests"] == INITIAL_ANSWERS + CORRECTIONS
 
 
-def test_a_prompt_is_tokenised_once_however_many_samples_it_gets(counted):
+def test_a_prompt_is_tokenized_once_however_many_samples_it_gets(counted):
     prompts = Counter({messages: times for messages, times in counted[0].encoded.items() if len(messages) > 200})
     assert prompts.total() == QUESTIONS + 2 * HELD_OUT + INITIAL_ANSWERS
 

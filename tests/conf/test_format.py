@@ -1,6 +1,6 @@
 """A run of another version's format is told what to do, and its settings can still start another."""
 
-from conf.stored import FORMAT, sealed
+from conf.stored import FORMAT, with_checksum
 from tests.conftest import make_workspace
 
 
@@ -10,7 +10,7 @@ def test_a_run_of_an_earlier_format_is_refused_with_the_way_on(tmp_path, tiny_mo
     config = workspace.run("demo") / "config.yaml"
     text = config.read_bytes().rpartition(b"digest: ")[0]
     assert text.startswith(b"format: %d\n" % FORMAT)
-    config.write_bytes(sealed(text.partition(b"\n")[2]))  # as before runs said their format
+    config.write_bytes(with_checksum(text.partition(b"\n")[2]))  # as before runs said their format
 
     for command in (("conf", "run=demo"), ("data", "run=demo"), ("generation", "run=demo", "iteration=0")):
         done = workspace.stage(*command, check=False)

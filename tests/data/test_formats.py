@@ -48,7 +48,7 @@ def parquet(**columns: pa.Array) -> bytes:
         (b"\xef\xbb\xbf" + GOOD, "BAD_ENCODING"),
     ],
 )
-def test_a_bad_json_line_is_named_and_its_neighbours_are_read(line, code):
+def test_a_bad_json_line_is_named_and_its_neighbors_are_read(line, code):
     assert outcomes(b"\n".join([GOOD, line, GOOD, b""])) == [(1, "ok"), (2, code), (3, "ok")]
 
 
@@ -158,7 +158,7 @@ def test_a_quoted_tsv_question_loses_one_layer_of_quotes():
         (b"who?\t['" + b"x" * MAX_BYTES + b"']", "TOO_LONG"),
     ],
 )
-def test_a_bad_tsv_line_is_named_and_its_neighbours_are_read(line, code):
+def test_a_bad_tsv_line_is_named_and_its_neighbors_are_read(line, code):
     good = b"who?\t['me']"
     assert outcomes(b"\n".join([good, line, good]), "tsv") == [(1, "ok"), (2, code), (3, "ok")]
 
@@ -173,7 +173,7 @@ def test_a_bad_tsv_line_is_named_and_its_neighbours_are_read(line, code):
         (b"who," + b"x" * (MAX_BYTES + 1), "BAD_CSV"),
     ],
 )
-def test_a_bad_csv_line_is_named_and_its_neighbours_are_read(line, code):
+def test_a_bad_csv_line_is_named_and_its_neighbors_are_read(line, code):
     good = b'"who\nis it",me'
     found = outcomes(b"\n".join([b"question,answer", good, line, b"", good]), "csv")
     assert found == [(2, "ok"), (4, code), (6, "ok")]

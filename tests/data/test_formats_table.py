@@ -31,7 +31,7 @@ def test_the_words_of_a_row_read_it(line):
     data = composed(Run("demo"), ["data=local", "data.files.questions.path=x", *shell])["data"]
     reading = read_questions("x", content_of(row), None, "local", data["columns"], data["answer_marker"])
     [question] = reading.questions
-    assert question.answers == json.loads(golds) and not reading.set_aside
+    assert question.answers == json.loads(golds) and not reading.quarantined
 
 
 @pytest.mark.parametrize("line", LINES, ids=lambda line: cells(line)[0].replace(" ", "-"))

@@ -38,7 +38,7 @@ def test_the_command_it_prints_uses_the_file(project, name):
     words = composed_by_make(project, line[line.index("ARGS=") :])
     run = "looked-" + ("plain" if name == "plain.jsonl" else "hard")
     project.stage("conf", f"run={run}", "data=local", *words)
-    assert "set aside: no row" in project.stage("data", f"run={run}").stdout
+    assert "quarantined: no row" in project.stage("data", f"run={run}").stdout
 
 
 @pytest.mark.parametrize("column", ["plain", "a b", "it's", 'say "so"', "x[0]", "a,b", "$x", "back\\slash"])

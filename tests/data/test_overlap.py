@@ -45,8 +45,8 @@ HELD_OUT = [
 def test_each_kind_of_overlap_is_found_with_its_match():
     found = find_overlap(SEEN, HELD_OUT)
     assert found == {
-        "a": {"exact": "exact", "normalised": "exact", "near_duplicate": "exact"},
-        "b": {"normalised": "words", "near_duplicate": "words"},
+        "a": {"exact": "exact", "normalized": "exact", "near_duplicate": "exact"},
+        "b": {"normalized": "words", "near_duplicate": "words"},
         "c": {"near_duplicate": "near"},
         "d": {"shared_answer": "far"},
         "e": {"shared_answer": "exact"},
@@ -60,12 +60,12 @@ def test_every_pair_of_splits_is_compared_and_counted():
     assert overlap["counts"]["train/test"] == {
         "questions": 6,
         "exact": 1,
-        "normalised": 2,
+        "normalized": 2,
         "near_duplicate": 3,
         "shared_answer": 2,
     }
     assert overlap["flags"]["validation/test"] == {
-        "f": {"exact": "v", "normalised": "v", "near_duplicate": "v"},
+        "f": {"exact": "v", "normalized": "v", "near_duplicate": "v"},
     }
 
 

@@ -23,7 +23,7 @@ def read(*records: object, marker: str | None = None) -> Reading:
 
 def code(record: object, marker: str | None = None) -> str:
     reading = read(record, marker=marker)
-    [row] = reading.set_aside
+    [row] = reading.quarantined
     assert (row.file, row.line, reading.num_rows, reading.questions) == ("file.jsonl", 1, 1, [])
     return row.code
 
@@ -62,11 +62,11 @@ def code(record: object, marker: str | None = None) -> str:
         ({"id": "x" * 201, "question": "who", "answers": ["me"]}, "BAD_ID"),
     ],
 )
-def test_a_row_that_cannot_be_used_is_set_aside_with_its_reason(record, expected):
+def test_a_row_that_cannot_be_used_is_quarantined_with_its_reason(record, expected):
     assert code(record) == expected
 
 
-def test_gold_aliases_that_normalise_to_nothing_are_dropped_and_listed():
+def test_gold_aliases_that_normalize_to_nothing_are_dropped_and_listed():
     reading = read({"question": "grade?", "answers": ["A+", "A plus", "", "*"]})
     [question] = reading.questions
     assert question.answers == ["A plus"]
@@ -116,7 +116,7 @@ def test_names_reach_into_structs_and_lists_and_join_columns(names, record, answ
 
 
 def test_structs_are_refused_with_the_names_that_reach_into_them():
-    [row] = read({"question": "who", "answers": [{"text": "red", "answer_start": 0}]}).set_aside
+    [row] = read({"question": "who", "answers": [{"text": "red", "answer_start": 0}]}).quarantined
     assert row.code == "NOT_STRING" and "answers.text, answers.answer_start" in row.detail
 
 

@@ -56,10 +56,10 @@ def reading(name: str, file: str) -> Reading:
         ("trivia_qa", "test", 11313, [], 8),
     ],
 )
-def test_every_row_of_the_real_files_is_used_or_set_aside(cache, name, file, rows, degenerate, dropped):
+def test_every_row_of_the_real_files_is_used_or_quarantined(cache, name, file, rows, degenerate, dropped):
     read = reading(name, file)
-    assert read.num_rows == rows == len(read.questions) + len(read.set_aside)
-    assert [(row.line, row.code) for row in read.set_aside] == [(line, "DEGENERATE_GOLD") for line in degenerate]
+    assert read.num_rows == rows == len(read.questions) + len(read.quarantined)
+    assert [(row.line, row.code) for row in read.quarantined] == [(line, "DEGENERATE_GOLD") for line in degenerate]
     lines = [row.line for row in read.dropped_aliases]
     assert lines == dropped or len(lines) == dropped
 
@@ -128,5 +128,5 @@ def test_all_of_nq_is_compared_in_seconds(cache):
     begin = time.process_time()
     found = find_overlap(seen, held_out)
     assert time.process_time() - begin < 10
-    assert sum("normalised" in kinds for kinds in found.values()) == 4
+    assert sum("normalized" in kinds for kinds in found.values()) == 4
     assert 50 < sum("near_duplicate" in kinds for kinds in found.values()) < 150

@@ -2,7 +2,7 @@ import random
 
 import pytest
 
-from data.rows import Question, Reading, SetAside
+from data.rows import QuarantinedRow, Question, Reading
 from data.splits import Part, draw, num_repeated, parts_of, position, without_duplicates
 from store.errors import BadInput
 
@@ -105,13 +105,13 @@ def row(file: str, line: int, question_id: str = "1", text: str = "who", answer:
     return Question(question_id, text, [answer], file, line)
 
 
-def test_a_second_copy_of_a_row_is_set_aside_and_not_counted_as_bad():
-    bad = SetAside("a.jsonl", 2, "BAD_JSON", "")
+def test_a_second_copy_of_a_row_is_quarantined_and_not_counted_as_bad():
+    bad = QuarantinedRow("a.jsonl", 2, "BAD_JSON", "")
     reading = Reading("a.jsonl", [row("a.jsonl", 1), row("a.jsonl", 3), row("a.jsonl", 4, "2")], [bad], num_rows=4)
     result = without_duplicates({"a": reading})["a"]
     assert [q.line for q in result.questions] == [1, 4]
-    assert [(r.line, r.code) for r in result.set_aside] == [(2, "BAD_JSON"), (3, "DUPLICATE")]
-    assert result.num_bad == 1 and len(result.questions) + len(result.set_aside) == result.num_rows
+    assert [(r.line, r.code) for r in result.quarantined] == [(2, "BAD_JSON"), (3, "DUPLICATE")]
+    assert result.num_bad == 1 and len(result.questions) + len(result.quarantined) == result.num_rows
 
 
 def test_a_row_of_two_files_is_kept_in_both_for_the_splits_to_decide():

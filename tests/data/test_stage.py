@@ -76,7 +76,7 @@ def test_the_published_questions_add_up(folder, file):
     assert set(read_overlap(folder, manifest)["counts"]) == {"train/validation", "train/test", "validation/test"}
 
 
-def test_the_summary_names_source_splits_and_rows_set_aside(folder, file):
+def test_the_summary_names_source_splits_and_rows_quarantined(folder, file):
     write_rows(file, extra=('{"question": "grade?", "answers": ["A+"]}',))
     lines = summary(make_questions(folder, settings_for(file, train=50)), folder).splitlines()
     assert len(lines) == 3
@@ -198,10 +198,10 @@ def test_a_mended_file_replaces_the_report(folder, file):
     assert (folder / "_quarantined.jsonl").read_bytes() == b"" and manifest.quarantined == 0
 
 
-def test_a_few_bad_rows_are_set_aside_and_the_run_goes_on(folder, file):
+def test_a_few_bad_rows_are_quarantined_and_the_run_goes_on(folder, file):
     write_rows(file, extra=BAD)
     manifest = make_questions(folder, settings_for(file, max_bad_fraction=0.02))
-    assert manifest.extra["set_aside"] == {"BAD_JSON": 1, "CONTROL_CHARACTER": 1, "EMPTY_ANSWERS": 1}
+    assert manifest.extra["quarantined"] == {"BAD_JSON": 1, "CONTROL_CHARACTER": 1, "EMPTY_ANSWERS": 1}
     assert manifest.planned == 203 and manifest.quarantined == 3
     assert (folder / "_quarantined.jsonl").read_bytes().isascii() and b"\x1b" not in tree(folder)["_quarantined.jsonl"]
 

@@ -133,7 +133,7 @@ def test_an_edited_plan_is_refused(generated):
     assert "_plan.json" in done.stderr
 
 
-def test_a_prompt_that_is_too_long_is_set_aside_and_its_neighbours_are_not_touched(workspace):
+def test_a_prompt_that_is_too_long_is_quarantined_and_its_neighbors_are_not_touched(workspace):
     path = workspace.folder / "questions.jsonl"
     lines = path.read_text().splitlines()
     row = json.loads(lines[7])
@@ -151,7 +151,7 @@ def test_a_prompt_that_is_too_long_is_set_aside_and_its_neighbours_are_not_touch
     assert "PROMPT_TOO_LONG" in report
 
 
-def test_a_request_the_engine_refuses_is_set_aside_alone(workspace):
+def test_a_request_the_engine_refuses_is_quarantined_alone(workspace):
     workspace.start("demo")
     question = pq.read_table(workspace.run("demo") / "questions" / "train-00000-of-00001.parquet")["question_id"][
         3

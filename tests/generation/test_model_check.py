@@ -57,11 +57,11 @@ def with_long_questions(workspace, every: int, words: int) -> None:
 
 
 def test_questions_without_room_are_counted_before_an_engine_starts(workspace):
-    """As many as are set aside afterwards."""
+    """As many as are quarantined afterwards."""
     with_long_questions(workspace, every=5, words=1500)
     workspace.start("some")
     said = workspace.stage("generation", "run=some", "iteration=0").stdout
-    (number,) = map(int, re.findall(r"(\d+) of the 20 questions of train have no room and will be set aside", said))
+    (number,) = map(int, re.findall(r"(\d+) of the 20 questions of train have no room and will be quarantined", said))
     manifest = read_manifest(workspace.run("some") / "iter_00" / "initial_answers")
     others = sum(map(int, re.findall(r"(\d+) of the 6 questions", said)))
     assert manifest.quarantined == 2 * number + others

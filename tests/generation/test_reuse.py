@@ -14,7 +14,7 @@ SHORT = ["engine.args.max_model_len=465"]  # some prompts do not fit
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory, tiny_model):
-    """A workspace with a run `pool`, and one `short` some of whose prompts are set aside."""
+    """A workspace with a run `pool`, and one `short` some of whose prompts are quarantined."""
     workspace = make_workspace(tmp_path_factory.mktemp("pool"), tiny_model)
     start_and_generate(workspace, "pool", *LARGE)
     start_and_generate(workspace, "short", *LARGE, *SHORT)

@@ -17,7 +17,7 @@ from generation.tokenization import ChatTokenizer
 from store.run import Run
 from store.schemas import CORRECTIONS, INITIAL_ANSWERS
 from training.preflight import RowCheck
-from training.rows import labelled
+from training.rows import labeled
 
 QUESTIONS = [
     {"question_id": "plain", "question": "who wrote the origin of species", "source": "test"},
@@ -60,7 +60,7 @@ def test_the_labels_are_the_sampled_tokens_and_content_writes_no_control_token(f
     check.add(rows.filter(ended))
     check.refuse("sft", "python -m filtering")
 
-    dataset, _, _ = labelled(rows)
+    dataset, _, _ = labeled(rows)
     control = Counter()
     for row, correction in zip(dataset, corrections.to_pylist(), strict=False):  # the last row of the dataset is filler
         assert row["input_ids"] == correction["prompt_token_ids"] + correction["token_ids"]

@@ -9,7 +9,7 @@ from vllm.v1.sample.logits_processor import LogitsProcessors
 from vllm.v1.sample.ops.topk_topp_sampler import apply_top_k_top_p_pytorch
 from vllm.v1.worker.gpu_input_batch import CachedRequestState, InputBatch
 
-from generation.engines.top_p import HEADS, TopPLogitsProcessor, keep_nucleus
+from generation.engines.top_p import TOP_K_SCHEDULE, TopPLogitsProcessor, keep_nucleus
 from generation.engines.vllm import takes_our_top_p
 
 VOCABULARY = 6000
@@ -43,7 +43,7 @@ def theirs(logits: torch.Tensor, top_p: float) -> torch.Tensor:
 
 
 def nucleus(logits: torch.Tensor, top_p: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """(kept, certain): the definition in double precision, and whether rounding has no say in a row."""
+    """(kept, certain): the definition in double precision, and whether rounding does not matter in a row."""
     ranked, order = logits.double().sort(dim=-1, descending=True, stable=True)  # of equals, the lowest id first
     before = ranked.softmax(-1).cumsum(-1) - ranked.softmax(-1)
     kept = torch.zeros_like(logits, dtype=torch.bool).scatter(-1, order, before < top_p)
@@ -67,9 +67,9 @@ def test_the_nucleus_is_vllms_own_and_that_of_the_definition(kind, top_p):
 
 def test_rows_in_all_three_ways_are_among_the_cases():
     sizes = torch.cat([(ours(logits, 0.9) > -torch.inf).sum(-1) for logits in LOGITS.values()])
-    assert (sizes < HEADS[0]).any()
-    assert ((sizes > HEADS[0]) & (sizes < HEADS[1])).any()
-    assert (sizes > HEADS[1]).any()
+    assert (sizes < TOP_K_SCHEDULE[0]).any()
+    assert ((sizes > TOP_K_SCHEDULE[0]) & (sizes < TOP_K_SCHEDULE[1])).any()
+    assert (sizes > TOP_K_SCHEDULE[1]).any()
 
 
 def test_a_row_alone_gives_what_it_gives_in_a_batch():

@@ -13,7 +13,7 @@ from store.checkpoints import (
     verify_folder,
 )
 from store.errors import CorruptArtifact
-from store.publish import publish
+from store.publish import write_atomic
 from store.run import Run
 
 
@@ -90,7 +90,7 @@ def test_a_checkpoint_by_reference_is_its_base(checkpoint, tmp_path):
 def test_an_edited_record_is_refused(checkpoint):
     target, _ = checkpoint
     text = (target / RECORD).read_text()
-    publish(
+    write_atomic(
         target / RECORD,
         text.replace('"bytes": 5000', '"bytes": 4999').replace(record_sha(text), "0" * 64).encode(),
         True,

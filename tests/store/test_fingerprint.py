@@ -1,7 +1,7 @@
 import pytest
 
 from store.errors import FingerprintMismatch
-from store.fingerprint import difference, digest, refuse_difference, sample_seed
+from store.fingerprint import difference, digest, refuse_difference, stable_hash
 
 
 def test_a_digest_does_not_depend_on_the_order_of_keys():
@@ -24,7 +24,7 @@ def test_a_difference_names_every_key_old_and_new():
 
 def test_seeds_are_distinct_positive_and_fit_a_signed_column():
     seeds = {
-        sample_seed(0, "nq", f"q{i}", "correction", 0, j, k) for i in range(50) for j in range(5) for k in range(5)
+        stable_hash(0, "nq", f"q{i}", "correction", 0, j, k) for i in range(50) for j in range(5) for k in range(5)
     }
     assert len(seeds) == 1250
     assert all(0 <= seed < 2**63 for seed in seeds)
@@ -32,6 +32,6 @@ def test_seeds_are_distinct_positive_and_fit_a_signed_column():
 
 def test_a_seed_depends_on_each_part_of_what_the_sample_is():
     key = (0, "nq", "q1", "correction", 1, 0, 0)
-    others = {sample_seed(*key[:i], "other", *key[i + 1 :]) for i in range(len(key))}
-    assert sample_seed(*key) not in others
+    others = {stable_hash(*key[:i], "other", *key[i + 1 :]) for i in range(len(key))}
+    assert stable_hash(*key) not in others
     assert len(others) == len(key)

@@ -6,17 +6,17 @@ from pathlib import Path
 import pytest
 
 from store import publish as module
-from store.publish import publish, sweep_temporaries
+from store.publish import sweep_temporaries, write_atomic
 
 ROOT = Path(__file__).parents[2]
 
 
 def test_the_first_writer_wins_and_the_second_is_told(tmp_path):
     path = tmp_path / "deep" / "er" / "file"
-    assert publish(path, b"first")
-    assert not publish(path, b"second")
+    assert write_atomic(path, b"first")
+    assert not write_atomic(path, b"second")
     assert path.read_bytes() == b"first"
-    assert publish(path, b"third", replace=True)
+    assert write_atomic(path, b"third", replace=True)
     assert path.read_bytes() == b"third"
     assert os.listdir(path.parent) == ["file"]
 
@@ -26,15 +26,15 @@ def test_where_hard_links_are_missing_a_rename_serves(tmp_path, monkeypatch):
         raise OSError(module.NO_LINKS[0], "no links here")
 
     monkeypatch.setattr(os, "link", refuse)
-    assert publish(tmp_path / "file", b"first")
-    assert not publish(tmp_path / "file", b"second")
+    assert write_atomic(tmp_path / "file", b"first")
+    assert not write_atomic(tmp_path / "file", b"second")
     assert (tmp_path / "file").read_bytes() == b"first"
 
 
 def test_eight_racing_processes_leave_one_writers_file(tmp_path):
     code = (
-        "import sys; from pathlib import Path; from store.publish import publish; sys.stdin.read(1);"
-        "print(sum(publish(Path(sys.argv[1]) / str(i), sys.argv[2].encode() * 50_000) for i in range(40)))"
+        "import sys; from pathlib import Path; from store.publish import write_atomic; sys.stdin.read(1);"
+        "print(sum(write_atomic(Path(sys.argv[1]) / str(i), sys.argv[2].encode() * 50_000) for i in range(40)))"
     )
     racers = [
         subprocess.Popen(
@@ -60,7 +60,7 @@ def test_an_error_names_the_file_and_leaves_no_temporary(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError) as caught:
-        publish(tmp_path / "file", b"content")
+        write_atomic(tmp_path / "file", b"content")
     assert str(tmp_path) in caught.value.filename
     assert list(tmp_path.iterdir()) == []
 

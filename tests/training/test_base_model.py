@@ -16,7 +16,7 @@ from conf.schema import Model
 from store.checkpoints import locate, read_record
 from store.errors import ConfigError, CorruptArtifact, FingerprintMismatch
 from store.fingerprint import digest_file
-from store.publish import publish
+from store.publish import write_atomic
 from store.run import Run
 from training.base_model import __main__ as base
 
@@ -95,7 +95,7 @@ def test_a_changed_weight_is_refused(run):
 def remember_another_place(run: Run) -> None:
     """Let the record name a folder that is gone, as after a cache was moved."""
     record = replace(read_record(run.base_model), alias_of="../../gone")
-    publish(run.base_model, record.to_json(), replace=True)
+    write_atomic(run.base_model, record.to_json(), replace=True)
 
 
 def test_another_model_in_place_of_a_lost_one_is_refused(run):

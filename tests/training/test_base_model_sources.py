@@ -91,7 +91,7 @@ def hub():
 
 @pytest.fixture
 def stage(tmp_path):
-    """stage(port, *overrides): configure run t anew where needed and run the base stage with the hub at that port."""
+    """stage(port, *overrides): configure run t again where needed and run the base stage with the hub at that port."""
 
     def run(port: int, *overrides: str) -> subprocess.CompletedProcess:
         environment = os.environ | {

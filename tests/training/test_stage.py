@@ -26,7 +26,7 @@ from store.errors import (
     TrainingDiverged,
     stage_main,
 )
-from store.publish import publish
+from store.publish import write_atomic
 from store.run import Run
 from store.schemas import SFT
 from store.shards import Manifest, describe_shard, encode_shard, read_manifest, read_shard, shard_name
@@ -44,7 +44,7 @@ def publish_rows(run, iteration, *tables):
     for index, table in enumerate(tables):
         name = shard_name("train", index, len(tables))
         content = encode_shard(table, SFT, {"stage": "filtering", "iteration": iteration})
-        publish(folder / name, content, replace=True)
+        write_atomic(folder / name, content, replace=True)
         shards[name] = describe_shard(content, read_shard(folder / name, SFT)[1])
     number = sum(table.num_rows for table in tables)
     Manifest("filtering", iteration, {}, {}, number, number, 0, shards).write(folder)
@@ -60,7 +60,7 @@ def make_run(tiny_model, tmp_path, monkeypatch):
         run = Run(name)
         files = describe_folder(tiny_model)
         folder = os.path.relpath(tiny_model, run.dir)
-        publish(run.base_model, Checkpoint(files, folder_digest(files), alias_of=folder).to_json())
+        write_atomic(run.base_model, Checkpoint(files, folder_digest(files), alias_of=folder).to_json())
         return run
 
     return make
@@ -204,7 +204,7 @@ def test_damaged_inputs_and_folders_in_the_way_are_refused(make_run, make_rows, 
         base = run.dir / "base"
         subprocess.run(["cp", "-r", tiny_model, base], check=True)
         record = read_record(run.base_model)
-        publish(run.base_model, Checkpoint(record.files, record.digest, alias_of="base").to_json(), replace=True)
+        write_atomic(run.base_model, Checkpoint(record.files, record.digest, alias_of="base").to_json(), replace=True)
         content = bytearray((base / "model.safetensors").read_bytes())
         content[-1] ^= 1
         (base / "model.safetensors").write_bytes(content)
@@ -228,7 +228,7 @@ METRICS = {"splits": {"train": {"num_pairs": 1800, "transitions": TRANSITIONS}}}
 def test_without_rows_the_model_is_kept_by_reference_or_the_run_stops(make_run, make_rows, capsys):
     run = make_run("strategy=EIE", "training.on_empty=keep_model")
     publish_rows(run, 0)
-    publish(run.iteration(0).metrics, json.dumps(METRICS).encode())
+    write_atomic(run.iteration(0).metrics, json.dumps(METRICS).encode())
     train(run)
     told = capsys.readouterr().out
     for words in ("kept none of 1,800 pairs", "1,788", "N_INIT", "strategy"):
@@ -245,7 +245,7 @@ def test_without_rows_the_model_is_kept_by_reference_or_the_run_stops(make_run, 
 
     stopping = make_run("training.on_empty=stop", name="stopping")
     publish_rows(stopping, 0)
-    publish(stopping.iteration(0).metrics, json.dumps(METRICS).encode())
+    write_atomic(stopping.iteration(0).metrics, json.dumps(METRICS).encode())
     with pytest.raises(NoTrainingRows, match=r"(?s)1,800 pairs.*on_empty=keep_model"):
         train(stopping)
     assert not stopping.iteration(1).checkpoint.exists()
@@ -256,7 +256,7 @@ def test_a_split_without_pairs_is_told_too(make_run, capsys):
     publish_rows(run, 0)
     nothing = {name: {"count": 0, "rate": None} for name in COUNTS}
     metrics = {"splits": {"train": {"num_pairs": 0, "transitions": nothing}}}
-    publish(run.iteration(0).metrics, json.dumps(metrics).encode())
+    write_atomic(run.iteration(0).metrics, json.dumps(metrics).encode())
     train(run)
     assert "kept none of 0 pairs" in capsys.readouterr().out
 

@@ -12,7 +12,7 @@ from store.fingerprint import digest_file
 from training.arguments import MANAGED_ARGS, sft_config, split_batch
 from training.batches import FILL, batch_order
 from training.resume import MARK, last_complete
-from training.rows import labelled
+from training.rows import labeled
 from training.trainer import train
 
 FULL = Peft(kind="none", args={})
@@ -63,7 +63,7 @@ def completion_loss(model, rows):
 
 def test_exactly_the_masked_tokens_have_labels(make_rows):
     rows = make_rows(9)
-    dataset, lengths, num_trained = labelled(rows)
+    dataset, lengths, num_trained = labeled(rows)
     assert len(dataset) == rows.num_rows + 1
     for row, given in zip(dataset, rows.to_pylist(), strict=False):
         ids, mask = given["input_ids"], given["completion_mask"]

@@ -3,7 +3,7 @@
     python -m training.base_model run=demo
 
 Reads runs/demo/config.yaml. Writes runs/demo/base_model.json: where the model's folder is, its files' sha256, their
-digest, its source and its licence. Fetched models are kept in data/cache/models ($STASC_CACHE moves data/cache), one
+digest, its source and its license. Fetched models are kept in data/cache/models ($STASC_CACHE moves data/cache), one
 folder per source, for every run to share; a folder given as `model.path` is used where it is.
 """
 
@@ -30,7 +30,7 @@ from store.checkpoints import (
 from store.downloads import Unavailable, cache_folder
 from store.errors import ConfigError, FingerprintMismatch, stage_main
 from store.fingerprint import digest
-from store.publish import make_folder, publish
+from store.publish import make_folder, write_atomic
 from store.run import Run, locked, stage_arguments
 from store.stage import ANOTHER_RUN
 from training.base_model.folder import check_model, exclusive
@@ -56,7 +56,7 @@ def main(argv: list[str]) -> None:
                 f"{run.base_model}: this run's M_0 is {recorded.digest[:12]}, its folder {recorded.alias_of} is "
                 f"gone, and {folder} is {found.digest[:12]}. Put the folder back. {ANOTHER_RUN}"
             )
-        publish(run.base_model, replace(found, alias_of=place(folder, run)).to_json(), replace=True)
+        write_atomic(run.base_model, replace(found, alias_of=place(folder, run)).to_json(), replace=True)
         print(f"base model: {os.path.relpath(folder)}, {found.digest[:12]}", flush=True)
 
 
@@ -76,7 +76,7 @@ def place(folder: Path, run: Run) -> str:
 def obtain(model: Model, recorded: Checkpoint | None) -> tuple[Path, Checkpoint]:
     """Return the folder of the model and its record, with `source`; fetched only when no source of it is in the cache.
 
-    recorded: what the run began with, to be had from the same source again; None for a new run. ConfigError when the
+    recorded: what the run began with, obtained from the same source again; None for a new run. ConfigError when the
     model is unavailable, with what each source said. CorruptArtifact for a folder that is not whole.
     """
     if model.path is not None and Path(model.path).is_dir():
@@ -157,8 +157,8 @@ def given_folder(folder: Path) -> tuple[Path, Checkpoint]:
 
 def as_base(record: Checkpoint, model: Model) -> Checkpoint:
     """Return a cached folder's record as that of a run's M_0."""
-    licence = {} if model.path is not None else {"license": model.license}
-    return replace(record, settings={}, source=record.settings | licence)
+    license = {} if model.path is not None else {"license": model.license}
+    return replace(record, settings={}, source=record.settings | license)
 
 
 if __name__ == "__main__":

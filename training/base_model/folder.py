@@ -90,14 +90,14 @@ def check_weights(folder: Path) -> None:
     tensors = {(name, file) for file in sorted(found) for name in check_tensors(folder / file)}
     if place_of and set(place_of.items()) != tensors:
         name, file = min(set(place_of.items()) ^ tensors)
-        raise CorruptArtifact(f"{index} and {folder / file} do not agree on where tensor {name} is: fetch both anew")
+        raise CorruptArtifact(f"{index} and {folder / file} disagree on where tensor {name} is: download both again")
 
 
 def read_index(path: Path) -> dict[str, str]:
     """{tensor: file} of a model in several files."""
     place_of = read_json(path).get("weight_map")
     if not isinstance(place_of, dict) or not all(isinstance(file, str) for file in place_of.values()) or not place_of:
-        raise CorruptArtifact(f"{path} has no weight_map from tensors to files: fetch it anew")
+        raise CorruptArtifact(f"{path} has no weight_map from tensors to files: download it again")
     return place_of
 
 
@@ -108,9 +108,9 @@ def read_json(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise CorruptArtifact(f"{path} is missing: give a folder that transformers can load") from None
     except (ValueError, RecursionError) as error:
-        raise CorruptArtifact(f"{path} is not JSON ({error}): fetch it anew") from None
+        raise CorruptArtifact(f"{path} is not JSON ({error}): download it again") from None
     if not isinstance(value, dict):
-        raise CorruptArtifact(f"{path} holds a {type(value).__name__}, an object was expected: fetch it anew")
+        raise CorruptArtifact(f"{path} holds a {type(value).__name__}, an object was expected: download it again")
     return value
 
 
@@ -126,7 +126,7 @@ def require_space(folder: Path, num_bytes: int) -> None:
 
 @contextlib.contextmanager
 def exclusive(folder: Path) -> Iterator[None]:
-    """Hold a folder, waiting for whoever holds it; the kernel lets go when the holder dies."""
+    """Hold a folder, waiting for whoever holds it; the kernel releases it when the holder dies."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         try:

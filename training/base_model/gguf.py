@@ -1,7 +1,7 @@
 """A GGUF file as a Hugging Face model folder: bfloat16 safetensors, tokenizer, chat template, generation settings.
 
-vLLM's CPU build loads no GGUF and training needs dense weights, so a quantised file is unpacked once. bfloat16 loses
-nothing that matters beside 4-bit quantisation: 1e-4 nats of KL divergence against float32 on SmolLM2-135M's Q4_1.
+vLLM's CPU build loads no GGUF and training needs dense weights, so a quantized file is unpacked once. bfloat16 loses
+nothing that matters beside 4-bit quantization: 1e-4 nats of KL divergence against float32 on SmolLM2-135M's Q4_1.
 """
 
 from collections.abc import Callable
@@ -27,13 +27,13 @@ def compose_unicode(tokenizer: Tokenizer) -> None:
 
 # By `tokenizer.ggml.pre`: what the name stands for in llama.cpp and transformers leaves out, so that text is split as
 # in training. Others are refused: a tokenizer that splits differently gives no error, only worse answers.
-COMPLETIONS: dict[str, Callable[[Tokenizer], None]] = {"smollm": split_digits, "qwen2": compose_unicode}
+PRE_TOKENIZER_FIXES: dict[str, Callable[[Tokenizer], None]] = {"smollm": split_digits, "qwen2": compose_unicode}
 
 
 def convert(gguf: Path, target: Path, eos_tokens: list[str], tied: bool) -> None:
     """Write the model folder of a GGUF file; `eos_tokens` end a generation, the first of them ends a turn.
 
-    tied: the architecture has one matrix for embeddings and output, which the file holds twice, quantised differently;
+    tied: the architecture has one matrix for embeddings and output, which the file holds twice, quantized differently;
     the output's copy is the finer one and is kept. Needs memory for the model in bfloat16.
     """
     logging.disable_progress_bar()
@@ -61,7 +61,7 @@ def convert(gguf: Path, target: Path, eos_tokens: list[str], tied: bool) -> None
 def read_tokenizer(gguf: Path) -> PreTrainedTokenizerBase:
     """Return the tokenizer in a GGUF file, splitting text as the model was trained to see it."""
     name = GGUFReader(gguf).fields["tokenizer.ggml.pre"].contents()
-    assert name in COMPLETIONS, f"{gguf}: the pre-tokenizer {name!r} is none of {sorted(COMPLETIONS)}"
+    assert name in PRE_TOKENIZER_FIXES, f"{gguf}: the pre-tokenizer {name!r} is none of {sorted(PRE_TOKENIZER_FIXES)}"
     tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
-    COMPLETIONS[name](tokenizer.backend_tokenizer)
+    PRE_TOKENIZER_FIXES[name](tokenizer.backend_tokenizer)
     return tokenizer

@@ -24,7 +24,9 @@ def check_tensors(path: Path) -> set[str]:
     tensors = read_tensors(path)
     for name, tensor in tensors.items():
         if tensor.dtype in EXPONENT and not is_finite(path, tensor):
-            raise CorruptArtifact(f"{path}: tensor {name} holds NaN or infinity: fetch it anew, or use another model")
+            raise CorruptArtifact(
+                f"{path}: tensor {name} holds NaN or infinity: download it again, or use another model"
+            )
     return set(tensors)
 
 

@@ -1,10 +1,10 @@
 "use strict";
-// The page around the texts: which view is open, its colours, sortable tables, printing.
+// The page around the texts: which view is open, its colors, sortable tables, printing.
 
 const THEMES = ["system", "light", "dark"];
 const themeButton = document.getElementById("theme");
 themeButton.addEventListener("click", () => {
-  const label = document.getElementById("colours");
+  const label = document.getElementById("colors");
   const next = THEMES[(THEMES.indexOf(label.textContent) + 1) % THEMES.length];
   label.textContent = next;
   if (next === "system") delete document.documentElement.dataset.theme;

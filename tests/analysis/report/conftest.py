@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from store.publish import publish
+from store.publish import write_atomic
 from store.run import Run
 from store.schemas import CORRECTIONS, INITIAL_ANSWERS
 from store.shards import Manifest, describe_shard, encode_shard, shard_name, verify_shard
@@ -74,7 +74,7 @@ def write_samples(run: Run, num_initial: int, num_corrections: int) -> None:
         for stage, (rows, schema) in tables.items():
             name = shard_name(split, 0, 1)
             content = encode_shard(pa.Table.from_pylist(rows, schema=schema), schema, {"stage": stage})
-            publish(folder.dir / stage / name, content)
+            write_atomic(folder.dir / stage / name, content)
             shards[stage][name] = describe_shard(content, verify_shard(content, folder.dir / stage / name))
     extra: dict[str, Any] = {}
     for stage, described in shards.items():

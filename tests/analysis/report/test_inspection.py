@@ -114,7 +114,7 @@ def on_terminal(workspace, *arguments: str, **environment: str) -> str:
     return b"".join(parts).decode()
 
 
-def test_a_terminal_gets_colour_and_a_pager_elsewhere_is_plain_text(loop, tmp_path):
+def test_a_terminal_gets_color_and_a_pager_elsewhere_is_plain_text(loop, tmp_path):
     workspace, _ = loop
     pager = tmp_path / "pager"
     pager.write_text("#!/bin/sh\necho PAGED\ncat\n")

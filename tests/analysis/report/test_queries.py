@@ -57,7 +57,7 @@ def test_accuracy_is_that_of_metrics_json(answers, metrics):
 
 
 def test_transitions_kept_rows_and_copies_are_those_of_metrics_json(answers, metrics):
-    for row in answer(answers, "mend and break"):
+    for row in answer(answers, "fix and break"):
         transitions = metrics[row["split"], row["iteration"]]["transitions"]
         assert {name: row[name] for name in transitions} == {n: entry["count"] for n, entry in transitions.items()}
     kept: dict[int, int] = {}

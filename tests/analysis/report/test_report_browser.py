@@ -26,9 +26,9 @@ FILTERS = [
 # The contrast of every piece of text that is shown, against the nearest background that is not transparent.
 LOW_CONTRAST = """
 (() => {
-  const parse = (colour) => {
+  const parse = (color) => {
     const canvas = new OffscreenCanvas(1, 1).getContext("2d");
-    canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1);
+    canvas.fillStyle = color; canvas.fillRect(0, 0, 1, 1);
     return [...canvas.getImageData(0, 0, 1, 1).data];
   };
   const luminance = ([r, g, b]) => [r, g, b].map((v) => v / 255)
@@ -36,8 +36,8 @@ LOW_CONTRAST = """
     .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
   const behind = (node) => {
     for (let at = node; at; at = at.parentElement) {
-      const colour = parse(getComputedStyle(at).backgroundColor);
-      if (colour[3] > 200) return colour;
+      const color = parse(getComputedStyle(at).backgroundColor);
+      if (color[3] > 200) return color;
     }
     return parse("Canvas");
   };
@@ -180,7 +180,7 @@ def test_both_schemes_hold_on_a_screen_and_on_a_phone(browser, page, tmp_path, s
     assert (sum(map(int, background[4:-1].split(","))) < 3 * 128) == (scheme == "dark")
 
 
-def test_the_button_overrides_the_systems_colours(browser, page):
+def test_the_button_overrides_the_systems_colors(browser, page):
     browser.screen(1280, 900, "light")
     page()
     seen = []

@@ -1,4 +1,4 @@
-"""A report is made of artefacts that belong together, or not at all; what a reader should know is said."""
+"""A report is made of artifacts that belong together, or not at all; what a reader should know is said."""
 
 import json
 import shutil
@@ -72,7 +72,7 @@ def test_costs_of_several_processes_add_up(copy):
     assert doubled["peak_memory_bytes"] == costs["peak_memory_bytes"]
 
 
-def test_the_record_names_digests_switches_and_what_was_set_aside(copy, report):
+def test_the_record_names_digests_switches_and_what_was_quarantined(copy, report):
     html, record = report.read_text(encoding="utf-8"), read_record(copy)
     for iteration in record.iterations:
         for manifest in iteration.manifests.values():
@@ -83,7 +83,7 @@ def test_the_record_names_digests_switches_and_what_was_set_aside(copy, report):
     assert "No row was quarantined." in html
 
 
-def test_rows_set_aside_are_counted_by_reason(copy):
+def test_quarantined_rows_are_counted_by_reason(copy):
     rows = [{"file": "q.jsonl", "line": 3, "code": "BAD_JSON", "detail": "<b>x</b>"}] * 60
     (copy.questions / "_quarantined.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     record = read_record(copy)

@@ -69,7 +69,7 @@ def kappa(pairs: list[tuple[str, str]]) -> float:
 
 @pytest.mark.parametrize(("part", "at_least"), [("rules", 0.80), ("held out", 0.72)])
 def test_the_rules_agree_with_a_reader(part, at_least):
-    """190 pairs of SmolLM2-135M on Natural Questions (CC BY-SA 3.0), labelled before a rule was written. 110 are drawn
+    """190 pairs of SmolLM2-135M on Natural Questions (CC BY-SA 3.0), labeled before a rule was written. 110 are drawn
     from all pairs; 45 from those whose one text contains the other and 35 from those that are right at least once, as
     these are rare. One half served to write the rules, the other was looked at once, after them: 0.81 and 0.74."""
     rows = [json.loads(line) for line in LABELLED.read_text(encoding="utf-8").splitlines()]

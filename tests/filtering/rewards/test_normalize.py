@@ -1,4 +1,4 @@
-"""The normaliser is the paper's, checked against slow ones written from its description; empty aliases never match."""
+"""The normalizer is the paper's, checked against slow ones written from its description; empty aliases never match."""
 
 import random
 import re
@@ -24,7 +24,7 @@ ODD_WORDS = (  # separated by single spaces
 )
 ASSIGNED = [c for c in map(chr, range(sys.maxunicode + 1)) if unicodedata.category(c) not in ("Cn", "Co", "Cs")]
 TOKEN = regex.compile(r"[\p{L}\p{N}\p{M}]+|[^\p{Z}\p{C}]")
-# What a column must keep apart: separators, rules of case and composition that look at neighbours, lone surrogates.
+# What a column must keep apart: separators, rules of case and composition that look at neighbors, lone surrogates.
 NEIGHBOURS = f"aAnthe the an ΣσςǰİıßK\u0301\u0316\u0345\uac00\u1100\u1161·'.,_-–’€٣²½\x00\x1f{SEPARATOR}\n\ud800\udfff"
 
 
@@ -97,7 +97,7 @@ def test_ten_thousand_odd_rows_score_as_in_the_paper():
     assert sum(len(some) < len(every) for some, every in zip(usable, golds, strict=True)) > 1_000
 
 
-def test_every_assigned_character_is_normalised_as_in_the_paper():
+def test_every_assigned_character_is_normalized_as_in_the_paper():
     uniform = regex.compile(r"\p{Han}|\p{Hangul}|\p{Tangut}|\p{Egyptian_Hieroglyphs}")  # nine in ten, all alike
     checked = [character for character in ASSIGNED if not uniform.match(character)]
     assert len(checked) > 30_000
@@ -115,12 +115,12 @@ def test_any_text_scores_as_in_the_paper(text, aliases):
 
 
 @given(st.lists(st.text() | st.text(st.sampled_from(NEIGHBOURS))))
-def test_a_column_is_normalised_as_each_text_by_itself(texts):
+def test_a_column_is_normalized_as_each_text_by_itself(texts):
     assert NORMALIZED(texts) == [padded(normalized_alone(text)) for text in texts]
     assert SQUAD_TOKENS(texts) == [padded(squad_alone(text)) for text in texts]
 
 
-def test_columns_of_any_length_and_mixture_are_normalised_as_each_text_by_itself():
+def test_columns_of_any_length_and_mixture_are_normalized_as_each_text_by_itself():
     rng = random.Random(1)
     for length in (0, 1, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK + 3):
         for share in (0, 0.1, 1):  # of texts outside ASCII
