@@ -1,3 +1,4 @@
+import json
 import os
 
 import pytest
@@ -13,6 +14,7 @@ from store.checkpoints import (
     verify_folder,
 )
 from store.errors import CorruptArtifact
+from store.fingerprint import digest
 from store.publish import write_atomic
 from store.run import Run
 
@@ -33,6 +35,15 @@ def test_a_published_folder_verifies_and_leaves_no_work_folder(checkpoint, tmp_p
     verify_folder(target, record)
     assert not (tmp_path / ".work").exists()
     assert locate(Run("demo", tmp_path), 1) == (target, record)
+
+
+def test_a_cached_model_recorded_in_format_1_is_used(checkpoint):
+    target, record = checkpoint
+    values = json.loads((target / RECORD).read_text())
+    del values["record_digest"]
+    values["stands_for"] = values.pop("alias_of")
+    (target / RECORD).write_text(json.dumps(values | {"record_digest": digest(values)}))
+    assert read_record(target / RECORD) == record
 
 
 def test_a_card_can_be_added_and_rewritten_at_any_time(checkpoint):
