@@ -1,69 +1,50 @@
-"""SFT rows: the kept pairs as prompt and completion, readable for any trainer, and as the sampled tokens."""
+"""SFT rows: what M_{n+1} is trained on, as prompt and completion for any trainer, and as the sampled tokens."""
 
-from typing import Any
+from collections.abc import Callable
 
-import numpy as np
-import pyarrow as pa
+import polars as pl
 
 from filtering.compat import Messages, separate_prompt
-from filtering.join import Joined
-from filtering.questions import Asked
-from filtering.samples import taken
-from store.schemas import MESSAGES, SFT, TOKENS
+from filtering.pairs import PAIR
 
-COLUMNS = ("prompt", "prompt_token_ids")  # of the samples, beside what trajectories take
+PROMPT, COMPLETION = ("prompt", "prompt_token_ids"), ("text", "token_ids")  # columns of the samples
 
 
-def to_table(
-    pairs: Joined, trains_on: str, golds: list[dict[str, Any]], training_prompt: Messages | None, asked: Asked
-) -> pa.Table:
-    """One row per pair: a prompt, the completion as the one assistant turn, and exactly the ids that were sampled,
-    prompt_token_ids + token_ids; completion_mask is 1 on the latter, the stop token included.
+def of_corrections(kept: pl.DataFrame, corrections: pl.DataFrame, training_prompt: Messages | None) -> pl.DataFrame:
+    """Return the corrections y2 of the kept pairs as rows of schemas.SFT, each to the prompt that has its y1.
 
-    trains_on: corrections, to their own prompt; initial_answers or gold_answers, to the initial prompt. golds: of the
-    pairs, text and token_ids, where these are trained. training_prompt (compat.separate_training_prompt): what the
-    corrections are trained to instead; nothing was sampled for it, so input_ids begin with the completion.
+    training_prompt (compat.separate_training_prompt): what they are trained to instead; nothing was sampled for it, so
+    input_ids begin with the completion.
     """
-    if trains_on == "corrections":
-        prompts, completions = (pairs.corrections, pairs.prompt_rows), (pairs.corrections, pairs.correction_rows)
-    else:
-        prompts = completions = (pairs.initial, pairs.answer_rows)
-    prompt, prompt_ids = _columns(*prompts, "prompt", "prompt_token_ids")
-    texts, completion_ids = _columns(*completions, "text", "token_ids")
-    if trains_on == "corrections" and training_prompt is not None:
-        answers = taken(pairs.corrections["initial_answer"], pairs.prompt_rows).to_pylist()
-        questions = [asked.texts[row] for row in pairs.pair_questions.tolist()]
-        rows = [separate_prompt(training_prompt, *both) for both in zip(questions, answers, strict=True)]
-        prompt, prompt_ids = pa.array(rows, MESSAGES), pa.array([[]] * len(rows), TOKENS)
-    if trains_on == "gold_answers":
-        texts = pa.array([gold["text"] for gold in golds], pa.string())
-        completion_ids = pa.array([gold["token_ids"] for gold in golds], TOKENS)
-    turn = pa.StructArray.from_arrays([pa.repeat("assistant", len(texts)), texts], fields=list(MESSAGES.value_type))
-    input_ids, completion_mask = concatenated(prompt_ids, completion_ids)
-    columns = [
-        pairs.question_ids.take(pa.array(pairs.pair_questions)),
-        pa.array(pairs.init_index, pa.int32()),
-        pa.array(pairs.corr_index, pa.int32()),
-        prompt,
-        pa.ListArray.from_arrays(np.arange(len(texts) + 1, dtype=np.int32), turn, type=MESSAGES),
-        input_ids,
-        completion_mask,
-    ]
-    return pa.Table.from_arrays(columns, schema=SFT)
+    prompts = corrections.select(PROMPT)[kept["prompt_row"]]
+    if training_prompt is not None:
+        filled = [separate_prompt(training_prompt, *both) for both in kept.select("question", "initial_answer").rows()]
+        prompts = pl.DataFrame({"prompt": filled, "prompt_token_ids": [[]] * len(kept)}, schema=prompts.schema)
+    return rows(kept, prompts, corrections.select(COMPLETION)[kept["correction_row"]])
 
 
-def concatenated(prompt_ids: pa.ListArray, completion_ids: pa.ListArray) -> tuple[pa.ListArray, pa.ListArray]:
-    """(input_ids, completion_mask) of every row: its prompt's ids and then its completion's, 0 and 1."""
-    lengths = np.stack([ids.value_lengths().to_numpy() for ids in (prompt_ids, completion_ids)], axis=1)
-    mask = np.repeat(np.tile(np.array([0, 1], dtype=np.int8), len(lengths)), lengths.ravel())
-    values = np.empty(len(mask), dtype=np.int32)
-    values[mask == 0], values[mask == 1] = prompt_ids.flatten().to_numpy(), completion_ids.flatten().to_numpy()
-    offsets = np.concatenate([[0], lengths.sum(axis=1).cumsum()]).astype(np.int32)
-    return tuple(
-        pa.ListArray.from_arrays(offsets, column, type=SFT.field(name).type)
-        for name, column in (("input_ids", values), ("completion_mask", mask))
+def of_initial_answers(kept: pl.DataFrame, initial: pl.DataFrame) -> pl.DataFrame:
+    """Return the initial answers y1 of the kept pairs as rows of schemas.SFT (STaR)."""
+    samples = initial[kept["initial_row"]]
+    return rows(kept, samples.select(PROMPT), samples.select(COMPLETION))
+
+
+def of_gold_answers(kept: pl.DataFrame, initial: pl.DataFrame, tokenize: Callable[[str], list[int]]) -> pl.DataFrame:
+    """Return the first gold answers of the kept pairs as rows of schemas.SFT, to the prompt of the initial answer."""
+    answers = kept.select(text=pl.col("answers").list.first())
+    token_ids = pl.Series("token_ids", [tokenize(text) for text in answers["text"]], pl.List(pl.Int32))
+    return rows(kept, initial.select(PROMPT)[kept["initial_row"]], answers.with_columns(token_ids))
+
+
+def rows(kept: pl.DataFrame, prompts: pl.DataFrame, completions: pl.DataFrame) -> pl.DataFrame:
+    """Return the keys, the prompt, the completion as the one assistant turn, and exactly the ids that were sampled,
+    prompt_token_ids + token_ids; completion_mask is 1 on the latter, the stop token included."""
+    zero, one = (pl.lit(value, pl.Int8) for value in (0, 1))
+    prompt, completion = pl.col("prompt_token_ids"), pl.col("token_ids")
+    return pl.concat([kept.select(PAIR), prompts, completions], how="horizontal").select(
+        *PAIR,
+        "prompt",
+        completion=pl.concat_list(pl.struct(role=pl.lit("assistant"), content="text")),
+        input_ids=pl.concat_list(prompt, completion),
+        completion_mask=pl.concat_list(zero.repeat_by(prompt.list.len()), one.repeat_by(completion.list.len())),
     )
-
-
-def _columns(table: pa.Table, rows: np.ndarray, *names: str) -> list[pa.Array]:
-    return [taken(table[name], rows) for name in names]

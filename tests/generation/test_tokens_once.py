@@ -3,19 +3,20 @@
 from collections import Counter
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from conf.__main__ import composed
 from conf.schema import validate
-from filtering.join import join
-from filtering.sft import to_table as sft_table
+from filtering.pairs import join
+from filtering.sft import of_corrections
 from generation.engines.deterministic import FakeEngine
 from generation.engines.interface import SamplingSettings
 from generation.plan import Shard
 from generation.samples import RequestBuilder, draft_corrections, draft_initial_answers, to_table
 from generation.tokenization import ChatTokenizer
 from store.run import Run
-from store.schemas import CORRECTIONS, INITIAL_ANSWERS
+from store.schemas import CORRECTIONS, INITIAL_ANSWERS, SFT
 from training.preflight import RowCheck
 from training.rows import labelled
 
@@ -51,8 +52,9 @@ def test_the_labels_are_the_sampled_tokens_and_content_writes_no_control_token(f
     initial = sample(tokenizer, draft_initial_answers(builder, shard, QUESTIONS), INITIAL_ANSWERS)
     drafts = draft_corrections(builder, shard, QUESTIONS, initial)
     corrections = sample(tokenizer, drafts, CORRECTIONS)
-    joined = join(Path("shard"), initial, corrections, 4, Counter())
-    rows = sft_table(joined, "corrections", [], None, {})
+    frame = pl.from_arrow(corrections)
+    pairs = join(Path("shard"), pl.from_arrow(initial), frame, 4, Counter())
+    rows = of_corrections(pairs, frame, None).to_arrow().cast(SFT)
     assert rows.num_rows == len(QUESTIONS) * 3 * 4
 
     ended = [reason == "stop" for reason in corrections["finish_reason"].to_pylist()]

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data.rows import has_scorable_token
-from filtering.rewards.normalize import BLOCK, NORMALIZED, SEPARATOR, SQUAD_TOKENS
 from filtering.rewards import in_accuracy
+from filtering.rewards.normalize import BLOCK, NORMALIZED, SEPARATOR, SQUAD_TOKENS
 
 ODD_WORDS = (  # separated by single spaces
     "the a an The A AN Paris PARIS paris, St. Mary's O’Neill Ágnes Álvaro THÉÂTRE thé à la carte Ångström Ǻ "

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from filtering import rewards
+from filtering.rewards import REWARDS
 from filtering.rewards.final_answer import final_answer
 from filtering.rewards.normalize import SQUAD_TOKENS
-from filtering.rewards import REWARDS
 from store.errors import BadInput, ConfigError
 
 WORDS = ["the", "a", "an", "Paris", "paris", "Paris,", "Mary's", "1,000", "u.s.", "co-op", "(the)", "'quoted'", "-"]
