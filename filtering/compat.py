@@ -22,12 +22,12 @@ def cross_pairs(pairs: pl.DataFrame, num_corrections: int) -> pl.DataFrame:
     """
     of_correction = pl.col("^correction.*$")
     number = pl.col("init_index") * num_corrections + pl.col("corr_index")
-    corrections = pairs.select("question_id", of_correction, corr_index=number)
-    first_met = pl.int_range(pl.len()).min().over("question_id")
+    corrections = pairs.select("question", of_correction, corr_index=number)
     prompts = pairs.drop(of_correction, "corr_index").unique(
-        ("question_id", "init_index"), keep="first", maintain_order=True
+        ("question", "init_index"), keep="first", maintain_order=True
     )
-    return prompts.sort(first_met, maintain_order=True).join(corrections, on="question_id", maintain_order="left_right")
+    first_met = pl.int_range(pl.len()).min().over("question")
+    return prompts.sort(first_met, maintain_order=True).join(corrections, on="question", maintain_order="left_right")
 
 
 def equal_only_filter(name: str) -> str:

@@ -8,8 +8,9 @@ from filtering.pairs import ANSWER, PAIR
 from filtering.rewards.texts import Golds
 from filtering.settings import Scoring, Settings
 from store.fingerprint import sample_seed
+from store.schemas import TRANSITIONS
 
-NEVER = pl.lit(False)
+NEVER, TRANSITION = pl.lit(False), pl.Enum(TRANSITIONS)
 # By what is trained (strategy.trains_on), of each pair: whether that text is truncated or empty, whether an earlier
 # pair has the very same, whether y2 repeats y1. Gold answers are whole, and were checked when questions were read.
 TRAINED = {
@@ -17,7 +18,7 @@ TRAINED = {
         "truncated": pl.col("correction_finish_reason") == "length",
         "empty": pl.col("correction_empty"),
         "repeated": NEVER,
-        "copy": pl.col("initial_answer") == pl.col("correction"),
+        "copy": pl.col("initial_text_row") == pl.col("correction_text_row"),
     },
     "initial_answers": {
         "truncated": pl.col("initial_finish_reason") == "length",
@@ -28,55 +29,64 @@ TRAINED = {
     "gold_answers": {
         "truncated": NEVER,
         "empty": NEVER,
-        "repeated": ~pl.col("question_id").is_first_distinct(),
+        "repeated": ~pl.col("question").is_first_distinct(),
         "copy": NEVER,
     },
 }
-# How much of TEXTS names the text that is trained.
-TEXTS = ("question_id", "initial_answer", "correction")
+# How much of (question_id, initial answer, correction) names the text that is trained.
 KEY_LENGTH = {"corrections": 3, "initial_answers": 2, "gold_answers": 1}
 
 
-def selectable(pairs: pl.DataFrame, settings: Settings, split: str) -> pl.DataFrame:
-    """Return the columns that `select` needs: numbers only; keys where it compares pairs."""
+# The names of the flags in every number of which flag i is bit i.
+NAMES_OF_FLAGS = pl.Series([[flag for bit, flag in enumerate(FLAGS) if n >> bit & 1] for n in range(2 ** len(FLAGS))])
+
+
+def selectable(pairs: pl.DataFrame, ids: pl.Series, settings: Settings, split: str) -> pl.DataFrame:
+    """Return the columns that `select` needs: numbers only; keys where it compares pairs. ids: of the questions."""
     chosen = settings.scoring.chosen
     rewards = {"initial_reward": pl.col(f"initial_{chosen}"), "correction_reward": pl.col(f"correction_{chosen}")}
     numbers = pairs.select(**rewards, held_out=pl.lit(split != "train"), **TRAINED[settings.trains_on])
     if not compares_pairs(settings.filter, settings.options):
         return numbers
     numbers = numbers.with_row_index("row")
-    passing = numbers.filter(passes(settings.filter, settings.options))["row"]
-    ids, contents = (pairs.select(names)[passing].rows() for names in (PAIR, TEXTS))
-    keys = {
-        "question": [sample_seed(content[0]) for content in contents],
-        "content": [sample_seed(*content[: KEY_LENGTH[settings.trains_on]]) for content in contents],
-        "draw": [sample_seed(settings.seed, "filter", *key) for key in ids],
+    row = numbers.filter(passes(settings.filter, settings.options))["row"]
+    passing = pairs[row]
+    keys, texts = passing.select(PAIR).rows(), passing.select("initial_text", "correction_text").rows()
+    named, length = list(zip([ids[i] for i, _, _ in keys], keys, texts, strict=True)), KEY_LENGTH[settings.trains_on]
+    hashes = {
+        "question": [sample_seed(name) for name, _, _ in named],
+        "content": [sample_seed(*(name, *both)[:length]) for name, _, both in named],
+        "draw": [sample_seed(settings.seed, "filter", name, j, k) for name, (_, j, k), _ in named],
     }
-    rows = pl.DataFrame(keys, schema=dict.fromkeys(keys, pl.Int64)).with_columns(row=passing)
-    return numbers.join(rows, on="row", how="left", maintain_order="left").drop("row")
+    hashed = pl.DataFrame(hashes, schema=dict.fromkeys(hashes, pl.Int64)).with_columns(row=row)
+    return numbers.join(hashed, on="row", how="left", maintain_order="left").drop("row")
 
 
 def label(pairs: pl.DataFrame, questions: pl.DataFrame, scoring: Scoring) -> pl.DataFrame:
-    """Add the other columns of trajectories: what is known of the question, whether the pair is kept, its transition
-    and the names of its flags."""
+    """Return the columns of trajectories and more: what is known of the question, whether the pair is kept, its
+    transition and the names of its flags."""
     texts, golds = questions["question"].to_list(), Golds(questions["answers"].to_list())
-    questions = questions.hstack(pl.DataFrame(question_flags(texts, golds)))
-    pairs = pairs.join(questions, on="question_id", how="left", maintain_order="left")
+    questions = questions.hstack(pl.DataFrame(question_flags(texts, golds)))[pairs["question"]]
+    pairs = pl.concat([pairs.drop("question"), questions], how="horizontal")
     r1, r2 = (pl.col(f"{side}_{scoring.chosen}") for side in ("initial", "correction"))
-    pairs = pairs.with_columns(
-        initial_reward=r1, correction_reward=r2, kept=KEPT, transition=transition(r1, r2, scoring.threshold)
+    number = pl.sum_horizontal(pl.col(flag).cast(pl.UInt16) * 2**bit for bit, flag in enumerate(FLAGS))
+    return pairs.with_columns(
+        initial_answer="initial_text",
+        correction="correction_text",
+        initial_reward=r1,
+        correction_reward=r2,
+        kept=KEPT,
+        transition=transition(r1, r2, scoring.threshold),
+        flags=pl.lit(NAMES_OF_FLAGS).gather(number),
     )
-    names = pl.concat_list(pl.when(flag).then(pl.lit(flag)) for flag in FLAGS).list.drop_nulls()
-    different = pairs.select(FLAGS).unique().with_columns(flags=names)  # a dozen sets in a shard
-    return pairs.join(different, on=FLAGS, how="left", maintain_order="left")
 
 
 def transition(r1: pl.Expr, r2: pl.Expr, threshold: float) -> pl.Expr:
     """Return one of TRANSITIONS, from incorrect or correct to incorrect or correct."""
     before, after = is_correct(r1, threshold), is_correct(r2, threshold)
     return (
-        pl.when(~before & after).then(pl.lit("i->c"))
-        .when(before & ~after).then(pl.lit("c->i"))
-        .when(before & after).then(pl.lit("c->c"))
-        .otherwise(pl.lit("i->i"))
+        pl.when(~before & after).then(pl.lit("i->c", TRANSITION))
+        .when(before & ~after).then(pl.lit("c->i", TRANSITION))
+        .when(before & after).then(pl.lit("c->c", TRANSITION))
+        .otherwise(pl.lit("i->i", TRANSITION))
     )  # fmt: skip

@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from filtering.filters import KEPT
 from filtering.flags import FLAGS
@@ -21,18 +23,18 @@ GROUP = ("transition", "reason", *EXCLUSION_FLAGS)
 Counts = tuple[pl.DataFrame, Counter[str], dict[str, list[float]]]
 
 
-def count(pairs: pl.DataFrame, initial: pl.DataFrame, corrections: pl.DataFrame, rewards: list[str]) -> Counts:
+def count(pairs: pl.DataFrame, initial: pa.Table, corrections: pa.Table, rewards: list[str]) -> Counts:
     """Count a shard's trajectories and the samples that they are made of."""
     truncated = {f"{side}_truncated": pl.col(f"{side}_finish_reason") == "length" for side in ("initial", "correction")}
-    copies = pl.col("initial_answer") == pl.col("correction")
+    copies = pl.col("initial_text_row") == pl.col("correction_text_row")
     counted = {"copies": copies} | truncated | {flag: pl.col(flag) for flag in FLAGS if flag not in GROUP}
     grouped = pairs.group_by(GROUP).agg(pairs=pl.len(), **{name: rows.sum() for name, rows in counted.items()})
     samples = Counter(
         questions=pairs["question_id"].n_unique(),
         initial_answers=len(initial),
         corrections=len(corrections),
-        initial_answer_tokens=initial["token_ids"].list.len().sum(),
-        correction_tokens=corrections["token_ids"].list.len().sum(),
+        initial_answer_tokens=num_tokens(initial),
+        correction_tokens=num_tokens(corrections),
     )
     columns = [f"{side}_{name}" for name in rewards for side in ("initial", "correction")]
     return grouped, samples, {column: exact_sum(pairs[column].to_list()) for column in columns}
@@ -100,6 +102,11 @@ def exact_sum(terms: list[float]) -> list[float]:
         parts.append(rest)
         terms.append(-rest)
     return parts
+
+
+def num_tokens(samples: pa.Table) -> int:
+    """Return how many tokens were generated for them."""
+    return pc.sum(pc.list_value_length(samples["token_ids"])).as_py() or 0
 
 
 def ratio(part: float, whole: int) -> float | None:

@@ -1,106 +1,128 @@
 """Corrections join their initial answers on ids, with exact accounting: nothing is lost, doubled or mismatched."""
 
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from filtering.compat import cross_pairs
 from filtering.rewards.texts import Golds, Texts
 from filtering.source import Source
 from store.shards import corrupt
 
-ANSWER = ("question_id", "init_index")  # i, j
+ANSWER = ("question", "init_index")  # i, j
 PAIR = (*ANSWER, "corr_index")  # i, j, k
 
 
-def read_pairs(
-    source: Source, compat: list[str], split: str, file: str, *more: str
-) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame, pl.DataFrame]:
-    """Return a shard's initial answers y1_ij, its corrections y2_ijk, the pairs (y1, y2) that they form, and their
-    questions x_i. CorruptArtifact where they disagree."""
+@dataclass(frozen=True)
+class Shard:
+    """Initial answers y1_ij, corrections y2_ijk, the pairs (y1, y2) that they form, and their questions x_i, which the
+    column `question` of pairs numbers. texts: the different ones of each question, a fifth to a third fewer than
+    samples, which the columns `*_text_row` of pairs number; golds: the gold answers of each of these.
+
+    Columns of pairs: PAIR; initial_<c> and correction_<c> for c in text, text_row, finish_reason and, where token_ids
+    are read, num_tokens; initial_row of `initial`, prompt_row and correction_row of `corrections`, of which the first
+    has the pair's prompt (another one under compat.cross_pairing).
+    """
+
+    initial: pa.Table
+    corrections: pa.Table
+    pairs: pl.DataFrame
+    questions: pl.DataFrame
+    texts: Texts
+    golds: Golds
+
+
+def read_shard(source: Source, compat: list[str], split: str, file: str, *more: str) -> Shard:
+    """Read a shard of samples, with `more` of their columns, and join it; CorruptArtifact where it is not sound."""
     path, initial, corrections = source.read(split, file, *more)
-    pairs = join(path, initial, corrections, source.num_corrections[split], source.quarantined)
+    ids, questions = numbered(initial["question_id"], corrections["question_id"])
+    values, texts = numbered(initial["text"], corrections["text"])
+    keys = [of_question.astype(np.int64) << 32 | text for of_question, text in zip(questions, texts, strict=True)]
+    different, rows = np.unique(np.concatenate(keys), return_inverse=True)
+    text_rows = np.split(rows, [len(initial)])
+
+    own = sampled("correction", corrections, questions[1], text_rows[1]) | {
+        "corr_index": corrections["corr_index"],
+        "corrects": corrections["initial_answer"],
+        "prompt_row": np.arange(len(corrections)),
+    }
+    answers, own = (pl.DataFrame(pl.from_arrow(pa.table(columns)))
+                    for columns in (sampled("initial", initial, questions[0], text_rows[0]), own))  # fmt: skip
+    num_corrections, ids = source.num_corrections[split], ids.to_pylist()
+    pairs = join(path, ids, answers, own, num_corrections, source.quarantined)
     if "cross_pairing" in compat and split == "train":  # held-out pairs are never crossed
-        pairs = cross_pairs(pairs, source.num_corrections[split])
-    ids = initial["question_id"].unique()
-    questions = source.questions(split).filter(pl.col("question_id").is_in(ids.implode()))
-    unknown = sorted(set(ids) - set(questions["question_id"])) if len(questions) < len(ids) else []
-    if unknown:
-        raise corrupt(path, f"{len(unknown)} questions of it are not in the run's, e.g. {unknown[:3]}")
-    return initial, corrections, pairs, questions
+        pairs = cross_pairs(pairs, num_corrections)
+    asked = source.questions(split, path, ids)
+    gold_answers = asked["answers"].to_list()
+    golds = Golds([gold_answers[question] for question in (different >> 32).tolist()])
+    distinct = Texts(values.take(pa.array(different & 0xFFFFFFFF)).to_numpy(zero_copy_only=False).tolist())
+    return Shard(initial, corrections, pairs, asked, distinct, golds)
+
+
+def numbered(*columns: pa.ChunkedArray) -> tuple[pa.Array, list[np.ndarray]]:
+    """Return the different values in some columns, and for each column which of them every row has."""
+    chunks = [chunk for column in columns for chunk in column.chunks]
+    whole = pa.chunked_array(chunks, columns[0].type).combine_chunks().dictionary_encode()
+    return whole.dictionary, np.split(whole.indices.to_numpy(), np.cumsum(list(map(len, columns)))[:-1])
+
+
+def sampled(side: str, samples: pa.Table, questions: np.ndarray, text_rows: np.ndarray) -> dict[str, Any]:
+    """Return the columns of initial answers or of corrections that go into pairs."""
+    columns = {"text": samples["text"], "text_row": text_rows, "finish_reason": samples["finish_reason"]}
+    if "token_ids" in samples.column_names:
+        columns["num_tokens"] = pc.list_value_length(samples["token_ids"])
+    named = {f"{side}_{name}": column for name, column in columns.items()}
+    return {"question": questions, "init_index": samples["init_index"], f"{side}_row": np.arange(len(samples))} | named
 
 
 def join(
-    path: Path, initial: pl.DataFrame, corrections: pl.DataFrame, num_corrections: int, quarantined: Counter
-) -> pl.DataFrame:
+    path: Path, ids: list[str], answers: pl.DataFrame, corrections: pl.DataFrame, num_corrections: int,
+    quarantined: Counter[tuple[str, int]],
+) -> pl.DataFrame:  # fmt: skip
     """Return every correction y2_ijk with its own initial answer y1_ij, N_init * N_corr pairs (Algorithm 1 of arXiv
-    2503.08681), in the order of the corrections.
+    2503.08681), in the order of the corrections. ids: of the questions.
 
-    Columns: PAIR; initial_answer and correction, the texts; initial_<c> and correction_<c> for c in finish_reason and,
-    where token_ids are given, num_tokens; initial_row of `initial`, prompt_row and correction_row of `corrections`, of
-    which the first has the pair's prompt (another one under compat.cross_pairing).
     CorruptArtifact names `path` and ids unless every key occurs once, every correction has a parent with the very text
     that it corrects, and every initial answer has num_corrections corrections, those in `quarantined` (by question_id
     and init_index) included.
     """
-    refuse(path, "initial answers occur twice", initial, twice(ANSWER))
-    refuse(path, "corrections occur twice", corrections, twice(PAIR))
+
+    def refuse(what: str, table: pl.DataFrame, rows: pl.Expr) -> None:
+        found = table.filter(rows).select(name for name in PAIR if name in table.columns)
+        if len(found):
+            examples = ", ".join(str((ids[question], *numbers)) for question, *numbers in found.head(3).iter_rows())
+            raise corrupt(path, f"{len(found)} {what}, e.g. {examples}")
+
+    for what, table, key in (("initial answers", answers, ANSWER), ("corrections", corrections, PAIR)):
+        if table.select(pl.struct(key).n_unique()).item() < len(table):
+            refuse(f"{what} occur twice", table, pl.struct(key).is_duplicated() & pl.struct(key).is_first_distinct())
+    pairs = corrections.join(answers, on=ANSWER, how="left", maintain_order="left")
     planned = pl.col("corr_index").is_between(0, num_corrections - 1)
-    refuse(path, f"corrections are not numbered 0 to {num_corrections - 1}", corrections, ~planned)
-
-    answers = initial.select(*ANSWER, *sampled("initial"), parent="text", initial_row=pl.int_range(pl.len()))
-    row = pl.int_range(pl.len())
-    own = corrections.select(
-        *PAIR, *sampled("correction"), "initial_answer", correction="text", prompt_row=row, correction_row=row
-    )
-    pairs = own.join(answers, on=ANSWER, how="left", maintain_order="left")
-    refuse(path, "corrections have no initial answer", pairs, pl.col("initial_row").is_null())
-    other = "corrections are of another text than that of their initial answer"
-    refuse(path, other, pairs, pl.col("initial_answer") != pl.col("parent"))
-
-    found = answers.join(own.group_by(ANSWER).len("found"), on=ANSWER, how="left", maintain_order="left")
-    if quarantined:
-        lost = [quarantined[key] for key in answers.select(ANSWER).iter_rows()]
-        found = found.with_columns(pl.col("found").fill_null(0) + pl.Series(lost, dtype=pl.UInt32))
-    incomplete = pl.col("found").fill_null(0) != num_corrections
-    refuse(path, f"initial answers do not have {num_corrections} corrections", found, incomplete)
-    return pairs.drop("parent")
-
-
-def distinct_texts(pairs: pl.DataFrame, questions: pl.DataFrame) -> tuple[pl.DataFrame, Texts, Golds]:
-    """Return the different texts of each question, a fifth to a third fewer than samples: as question_id and text, as
-    what rewards take, and the gold answers of each."""
-    both = [pairs.select("question_id", text=text) for text in ("initial_answer", "correction")]
-    distinct = pl.concat(both).unique(maintain_order=True)
-    answers = dict(questions.select("question_id", "answers").iter_rows())
-    return distinct, Texts(distinct["text"].to_list()), Golds([answers[key] for key in distinct["question_id"]])
-
-
-def with_texts(pairs: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
-    """Add what is known of texts, columns beside question_id and text, as initial_<name> and correction_<name>."""
-    for side, text in (("initial", "initial_answer"), ("correction", "correction")):
-        columns = pl.exclude("question_id", "text").name.prefix(f"{side}_")
-        of_text = known.select("question_id", columns, pl.col("text").alias(text))
-        pairs = pairs.join(of_text, on=("question_id", text), how="left", maintain_order="left")
+    edited = pl.col("corrects") != pl.col("initial_text")
+    faults = {
+        f"corrections are not numbered 0 to {num_corrections - 1}": ~planned,
+        "corrections have no initial answer": pl.col("initial_row").is_null(),
+        "corrections are of another text than that of their initial answer": edited,
+    }
+    some = pairs.select(rows.any().alias(what) for what, rows in faults.items()).row(0, named=True)
+    for what in (what for what, there in some.items() if there):
+        refuse(what, pairs, faults[what])
+    if quarantined or len(pairs) != len(answers) * num_corrections:  # so many are all, having different numbers
+        found = answers.join(pairs.group_by(ANSWER).len("found"), on=ANSWER, how="left", maintain_order="left")
+        lost = [quarantined[ids[question], j] for question, j in found.select(ANSWER).iter_rows()]
+        incomplete = pl.col("found").fill_null(0) + pl.Series(lost, dtype=pl.UInt32) != num_corrections
+        refuse(f"initial answers do not have {num_corrections} corrections", found, incomplete)
     return pairs
 
 
-def sampled(side: str) -> list[pl.Expr]:
-    """Return what is taken of the samples themselves, as initial_<name> or correction_<name>."""
-    tokens = pl.selectors.by_name("token_ids", require_all=False).list.len().cast(pl.Int32)
-    return [pl.col("finish_reason").alias(f"{side}_finish_reason"), tokens.name.map(lambda _: f"{side}_num_tokens")]
-
-
-def twice(key: tuple[str, ...]) -> pl.Expr:
-    """Return the first row of every key that occurs again."""
-    return pl.struct(key).is_duplicated() & pl.struct(key).is_first_distinct()
-
-
-def refuse(path: Path, what: str, table: pl.DataFrame, rows: pl.Expr) -> None:
-    """Raise CorruptArtifact with the keys of some of these rows, where there are any."""
-    found = table.filter(rows)
-    if len(found):
-        keys = [name for name in PAIR if name in table.columns]
-        examples = ", ".join(str(key) for key in found.select(keys).head(3).iter_rows())
-        raise corrupt(path, f"{len(found)} {what}, e.g. {examples}")
+def with_texts(shard: Shard, known: dict[str, Any]) -> pl.DataFrame:
+    """Return the pairs with what is known of texts, an entry for each, as initial_<name> and correction_<name>."""
+    sides = (("initial", shard.pairs["initial_text_row"]), ("correction", shard.pairs["correction_text_row"]))
+    columns = [pl.Series(name, values) for name, values in known.items()]
+    return shard.pairs.hstack([of[rows].alias(f"{side}_{of.name}") for of in columns for side, rows in sides])

@@ -13,13 +13,13 @@ from store.schemas import ROUNDS
 
 def scored(source: Source, scoring: Scoring, split: str) -> dict[str, pl.DataFrame]:
     """Return {file: rounds 2 and on} of a split's shards."""
-    answers = dict(source.questions(split).select("question_id", "answers").iter_rows())
     found: dict[str, list[pl.DataFrame]] = {}
     for turn in source.further_rounds:
-        for file, corrections in source.round(split, turn):
-            golds = [answers[key] for key in corrections["question_id"]]
+        for path, corrections in source.round(split, turn):
+            ids = corrections["question_id"].to_list()
+            golds = source.questions(split, path, ids)["answers"].to_list()
             rewards = pl.Series(REWARDS[scoring.chosen](corrections["text"].to_list(), golds))
-            found.setdefault(file, []).append(to_rows(corrections, rewards, scoring.threshold, split, turn))
+            found.setdefault(path.name, []).append(to_rows(corrections, rewards, scoring.threshold, split, turn))
     return {file: pl.concat(parts) for file, parts in found.items()}
 
 

@@ -39,7 +39,7 @@ class Source:
         self._answers = required_manifest(self.samples.initial_answers, made_by)
         self._corrections = required_manifest(self.samples.corrections, made_by)
         self._listed: dict[str, tuple[Listing, Listing]] = {}
-        self._asked: tuple[str, pl.DataFrame] = ("", pl.DataFrame())
+        self._asked: tuple[str, pl.DataFrame, dict[str, int]] = ("", pl.DataFrame(), {})
         self.further_rounds = range(2, rounds + 1)
         self._rounds = {
             turn: required_manifest(self.samples.corrections_of(turn), made_by) for turn in self.further_rounds
@@ -65,18 +65,21 @@ class Source:
         """Return how many corrections there are."""
         return self._corrections.written
 
-    def questions(self, split: str) -> pl.DataFrame:
-        """Return a split's questions x_i with their gold answers, and by the names of data.overlap.FLAGS what they
-        have in common with train; the last split asked for is kept."""
-        if self._asked[0] != split:
+    def questions(self, split: str, path: Path, ids: list[str]) -> pl.DataFrame:
+        """Return the questions x_i of a split with these ids, with their gold answers and, by the names of
+        data.overlap.FLAGS, what they have in common with train. CorruptArtifact where samples in `path` have others."""
+        if self._asked[0] != split:  # of the last split asked for
             names = ("question_id", "question", "answers")
             shared = shared_with_train(read_overlap(self.run.questions, self._questions), split)
             tables = [table for _, table in iter_shards(self.run.questions, self._questions, split, QUESTIONS, names)]
-            table = pl.from_arrow(pa.concat_tables(tables)).rechunk()
-            flagged = {name: [key for key, flags in shared.items() if name in flags] for name in FLAGS.values()}
-            flags = {name: pl.col("question_id").is_in(keys) for name, keys in flagged.items()}
-            self._asked = split, table.with_columns(**flags)
-        return self._asked[1]
+            table = pl.DataFrame(pl.from_arrow(pa.concat_tables(tables))).rechunk()
+            rows = {key: row for row, key in enumerate(table["question_id"])}
+            flags = {name: [name in shared.get(key, ()) for key in rows] for name in FLAGS.values()}
+            self._asked = split, table.with_columns(pl.DataFrame(flags)), rows
+        _, table, rows = self._asked
+        if unknown := sorted(set(ids) - rows.keys()):
+            raise corrupt(path, f"{len(unknown)} questions of it are not in the run's, e.g. {unknown[:3]}")
+        return table[[rows[key] for key in ids]]
 
     def files(self, split: str) -> list[str]:
         """Return the shards of a split, in order; CorruptArtifact where the two tables have not the same."""
@@ -87,7 +90,7 @@ class Source:
                 raise corrupt(self.samples.corrections, why)
         return list(corrections[1])
 
-    def read(self, split: str, file: str, *more: str) -> tuple[Path, pl.DataFrame, pl.DataFrame]:
+    def read(self, split: str, file: str, *more: str) -> tuple[Path, pa.Table, pa.Table]:
         """Return the path of a shard of corrections, its initial answers y1_ij and its corrections y2_ijk: the columns
         SAMPLED and `more`."""
         (folder, entries), (other_folder, other_entries) = self._listings(split)
@@ -95,19 +98,19 @@ class Source:
         initial = read_listed(folder / file, entries[file], INITIAL_ANSWERS, columns)
         columns = (*columns, "corr_index", "initial_answer")
         corrections = read_listed(path, other_entries[file], CORRECTIONS, columns)
-        return path, pl.from_arrow(initial), pl.from_arrow(corrections)
+        return path, initial, corrections
 
     def initial_answers(self, split: str, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
         """Yield columns of a split's initial answers alone, shard by shard."""
         for _, table in iter_shards(self.samples.initial_answers, self._answers, split, INITIAL_ANSWERS, columns):
-            yield pl.from_arrow(table)
+            yield pl.DataFrame(pl.from_arrow(table))
 
-    def round(self, split: str, turn: int) -> Iterator[tuple[str, pl.DataFrame]]:
-        """Yield (file name, table) of every shard of a further round of correction."""
+    def round(self, split: str, turn: int) -> Iterator[tuple[Path, pl.DataFrame]]:
+        """Yield (path, table) of every shard of a further round of correction."""
         columns = ("question_id", "init_index", "corr_index", "initial_answer", "text", "token_ids")
         folder, manifest = self.samples.corrections_of(turn), self._rounds[turn]
         for file, table in iter_shards(folder, manifest, split, CORRECTIONS, columns):
-            yield file, pl.from_arrow(table)
+            yield folder / file, pl.DataFrame(pl.from_arrow(table))
 
     @cached_property
     def quarantined(self) -> Counter[tuple[str, int]]:

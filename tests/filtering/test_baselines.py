@@ -1,4 +1,4 @@
-"""Rows of the baselines: correct initial answers as they were sampled, gold answers as the model would have answered."""
+"""Rows of the baselines: correct initial answers as they were sampled, gold answers as the model would say them."""
 
 import json
 

@@ -29,10 +29,8 @@ def test_a_pair_has_the_flags_of_its_question_and_of_both_texts_in_one_order():
     columns = {f"{side}_{flag}": [False] * 3 for side in ("initial", "correction") for flag in TEXT_FLAGS}
     columns |= {"initial_negation": [False, True, False], "correction_no_final_answer": [True, True, False]}
     rewards = {f"{side}_in_accuracy_final": [0.0, 1.0, 0.0] for side in ("initial", "correction")}
-    pairs = pl.DataFrame(
-        {"question_id": ["q1", "q0", "q1"], "reason": ["gold", "held_out", "gold"]} | columns | rewards
-    )
-    pairs = pairs.with_columns(pl.col("reason").cast(pl.Enum(["gold", "held_out"])))
+    pairs = pl.DataFrame({"question_id": ["q1", "q0", "q1"]} | columns | rewards)
+    pairs = pairs.with_columns(reason=pl.lit("improving", REASON))
     found = label(pairs, questions, SETTINGS.scoring)["flags"].to_list()
     of_question = ["gold_in_question", "degenerate_gold", "overlap", "shared_answer"]
     assert found == [
