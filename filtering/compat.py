@@ -22,12 +22,14 @@ def cross_pairs(pairs: pl.DataFrame, num_corrections: int) -> pl.DataFrame:
     """
     of_correction = pl.col("^correction.*$")
     number = pl.col("init_index") * num_corrections + pl.col("corr_index")
-    corrections = pairs.select("question", of_correction, corr_index=number)
+    corrections = pairs.select("question_row", of_correction, corr_index=number)
     prompts = pairs.drop(of_correction, "corr_index").unique(
-        ("question", "init_index"), keep="first", maintain_order=True
+        ("question_row", "init_index"), keep="first", maintain_order=True
     )
-    first_met = pl.int_range(pl.len()).min().over("question")
-    return prompts.sort(first_met, maintain_order=True).join(corrections, on="question", maintain_order="left_right")
+    first_met = pl.int_range(pl.len()).min().over("question_row")
+    return prompts.sort(first_met, maintain_order=True).join(
+        corrections, on="question_row", maintain_order="left_right"
+    )
 
 
 def equal_only_filter(name: str) -> str:

@@ -29,7 +29,7 @@ TRAINED = {
     "gold_answers": {
         "truncated": NEVER,
         "empty": NEVER,
-        "repeated": ~pl.col("question").is_first_distinct(),
+        "repeated": ~pl.col("question_row").is_first_distinct(),
         "copy": NEVER,
     },
 }
@@ -37,8 +37,10 @@ TRAINED = {
 KEY_LENGTH = {"corrections": 3, "initial_answers": 2, "gold_answers": 1}
 
 
-# The names of the flags in every number of which flag i is bit i.
-NAMES_OF_FLAGS = pl.Series([[flag for bit, flag in enumerate(FLAGS) if n >> bit & 1] for n in range(2 ** len(FLAGS))])
+# The names of a pair's flags, looked up under a number of which flag i is bit i.
+NAMES = pl.Series([[flag for bit, flag in enumerate(FLAGS) if number >> bit & 1] for number in range(2 ** len(FLAGS))])
+NUMBER = pl.sum_horizontal(pl.col(flag).cast(pl.UInt16) * 2**bit for bit, flag in enumerate(FLAGS))
+NAMES_OF_FLAGS = pl.lit(NAMES).gather(NUMBER)
 
 
 def selectable(pairs: pl.DataFrame, ids: pl.Series, settings: Settings, split: str) -> pl.DataFrame:
@@ -66,10 +68,9 @@ def label(pairs: pl.DataFrame, questions: pl.DataFrame, scoring: Scoring) -> pl.
     """Return the columns of trajectories and more: what is known of the question, whether the pair is kept, its
     transition and the names of its flags."""
     texts, golds = questions["question"].to_list(), Golds(questions["answers"].to_list())
-    questions = questions.hstack(pl.DataFrame(question_flags(texts, golds)))[pairs["question"]]
-    pairs = pl.concat([pairs.drop("question"), questions], how="horizontal")
+    questions = questions.hstack(pl.DataFrame(question_flags(texts, golds)))[pairs["question_row"]]
+    pairs = pairs.hstack(questions)
     r1, r2 = (pl.col(f"{side}_{scoring.chosen}") for side in ("initial", "correction"))
-    number = pl.sum_horizontal(pl.col(flag).cast(pl.UInt16) * 2**bit for bit, flag in enumerate(FLAGS))
     return pairs.with_columns(
         initial_answer="initial_text",
         correction="correction_text",
@@ -77,7 +78,7 @@ def label(pairs: pl.DataFrame, questions: pl.DataFrame, scoring: Scoring) -> pl.
         correction_reward=r2,
         kept=KEPT,
         transition=transition(r1, r2, scoring.threshold),
-        flags=pl.lit(NAMES_OF_FLAGS).gather(number),
+        flags=NAMES_OF_FLAGS,
     )
 
 

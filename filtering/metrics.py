@@ -19,16 +19,20 @@ from store.schemas import TRANSITIONS
 
 EXCLUSION_FLAGS = ("gold_in_question", "overlap", "shared_answer")  # of questions: accuracy is given without each, too
 GROUP = ("transition", "reason", *EXCLUSION_FLAGS)
+COUNTED = [
+    pl.len().alias("pairs"),
+    (pl.col("initial_text_row") == pl.col("correction_text_row")).sum().alias("copies"),
+    (pl.col("initial_finish_reason") == "length").sum().alias("initial_truncated"),
+    (pl.col("correction_finish_reason") == "length").sum().alias("correction_truncated"),
+    *(pl.col(flag).sum() for flag in FLAGS if flag not in GROUP),
+]
 # Of a shard: the counts of its pairs by GROUP, those of its samples, and {reward column: exact_sum}.
 Counts = tuple[pl.DataFrame, Counter[str], dict[str, list[float]]]
 
 
 def count(pairs: pl.DataFrame, initial: pa.Table, corrections: pa.Table, rewards: list[str]) -> Counts:
     """Count a shard's trajectories and the samples that they are made of."""
-    truncated = {f"{side}_truncated": pl.col(f"{side}_finish_reason") == "length" for side in ("initial", "correction")}
-    copies = pl.col("initial_text_row") == pl.col("correction_text_row")
-    counted = {"copies": copies} | truncated | {flag: pl.col(flag) for flag in FLAGS if flag not in GROUP}
-    grouped = pairs.group_by(GROUP).agg(pairs=pl.len(), **{name: rows.sum() for name, rows in counted.items()})
+    grouped = pairs.group_by(GROUP).agg(COUNTED)
     samples = Counter(
         questions=pairs["question_id"].n_unique(),
         initial_answers=len(initial),

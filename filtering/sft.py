@@ -13,6 +13,8 @@ from filtering.compat import Messages, separate_prompt
 from store.schemas import MESSAGES, SFT, TOKENS
 
 PROMPT = ("prompt", "prompt_token_ids")  # columns of the samples
+KEY = ("question_id", "init_index", "corr_index")
+KEPT_COLUMNS = (*KEY, "question", "answers", "initial_answer", "initial_row", "prompt_row", "correction_row")
 
 
 def of_corrections(kept: pl.DataFrame, corrections: pa.Table, training_prompt: Messages | None) -> pa.Table:
@@ -57,7 +59,7 @@ def rows(
         pa.ListArray.from_arrays(offsets, values, type=SFT.field(name).type)
         for name, values in (("input_ids", ids), ("completion_mask", mask))
     )
-    keys = [kept[name].to_arrow().cast(SFT.field(name).type) for name in ("question_id", "init_index", "corr_index")]
+    keys = [kept[name].to_arrow().cast(SFT.field(name).type) for name in KEY]
     return pa.Table.from_arrays([*keys, prompt, completion, input_ids, completion_mask], schema=SFT)
 
 

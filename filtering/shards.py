@@ -13,7 +13,6 @@ import pyarrow as pa
 
 from filtering import metrics, sft
 from filtering.baselines import tokenizer
-from filtering.filters import KEPT
 from filtering.flags import text_flags
 from filtering.labels import label, selectable
 from filtering.pairs import PAIR, read_shard, with_texts
@@ -52,7 +51,7 @@ def write(
     """Publish the shard of trajectories/ and, where any pair is kept, the shard `sft_name` of sft/; return what the
     manifests say of both, and the counts for metrics.json. reasons: of the scorable pairs, as `select` gives them."""
     columns = ("token_ids", *(sft.PROMPT if sft_name else ()))
-    shard = read_shard(source, settings.compat, split, file, *columns)
+    shard = read_shard(source, settings.compat, split, file, *columns, checked=True)
     final_answers = {"final_answer": [text[1:-1] for text in shard.texts.final.normalized]}
     flags = text_flags(shard.texts, shard.golds, settings.scoring.expects_marker)
     pairs, _ = scorable(with_texts(shard, scores | final_answers | flags), scores)
@@ -61,12 +60,12 @@ def write(
     folder, header = source.folder, header | {"split": split}
     pairs_header = header | {"stage": "trajectories", "quarantined": quarantined}
     schema = trajectories(settings.scoring.rewards)
-    table = pairs.select(pl.col(schema.names)).with_columns(pl.selectors.enum().cast(pl.String))
-    table = table.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
+    table = pairs.select(schema.names).with_columns(pl.selectors.enum().cast(pl.String)).rechunk()
+    table = table.to_arrow(compat_level=pl.CompatLevel.oldest())
     described = publish_shard(folder.trajectories / file, table, schema, pairs_header)
     described_sft = None
     if sft_name:
-        kept = pairs.filter(KEPT)
+        kept = pairs.select(sft.KEPT_COLUMNS).filter(pairs["kept"])
         if settings.trains_on == "corrections":
             rows = sft.of_corrections(kept, shard.corrections, settings.training_prompt)
         elif settings.trains_on == "initial_answers":

@@ -11,7 +11,7 @@ from filtering.rewards import REWARDS
 def as_pairs(question: np.ndarray, init_index: np.ndarray, initial: np.ndarray, correction: np.ndarray) -> pl.DataFrame:
     """Pairs of these rewards, in the columns of pairs and of what `select` takes."""
     rewards = {"initial_reward": initial.astype(np.float32), "correction_reward": correction.astype(np.float32)}
-    keys = {"question_id": question, "init_index": init_index, "corr_index": np.arange(len(question))}
+    keys = {"question_row": question, "init_index": init_index, "corr_index": np.arange(len(question))}
     return pl.DataFrame(keys | rewards).with_columns(pl.lit(False).alias(name) for name in (*UNUSABLE, "copy"))
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from filtering.compat import cross_pairs
-from filtering.pairs import PAIR, join
+from filtering.pairs import PAIR, check, join, tabulate
 from store.errors import CorruptArtifact
 from store.schemas import CORRECTIONS, INITIAL_ANSWERS
 
@@ -44,17 +44,21 @@ def tables(num_questions: int, num_initial: int, num_corrections: int) -> tuple[
 
 
 def joined(initial: list[dict], corrections: list[dict], num_corrections: int, lost: Counter | None = None):
+    """The pairs, with question_id."""
     schemas = (initial, INITIAL_ANSWERS), (corrections, CORRECTIONS)
-    answers, table = (pl.from_arrow(pa.Table.from_pylist(rows, schema=schema)) for rows, schema in schemas)
-    return join(PATH, answers, table, num_corrections, lost or Counter())
+    samples = [pa.Table.from_pylist(rows, schema=schema) for rows, schema in schemas]
+    ids, _, _, answers, own = tabulate(*samples)
+    pairs = join(answers, own)
+    check(PATH, ids, answers, pairs, num_corrections, lost or Counter())
+    return pairs.with_columns(question_id=pl.Series(ids, dtype=pl.String).gather(pairs["question_row"]))
 
 
 def keys(pairs: pl.DataFrame) -> list[tuple]:
-    return pairs.select(PAIR).rows()
+    return pairs.select("question_id", *PAIR[1:]).rows()
 
 
 def texts(pairs: pl.DataFrame) -> list[tuple[str, str]]:
-    return pairs.select("initial_answer", "correction").rows()
+    return pairs.select("initial_text", "correction_text").rows()
 
 
 @given(st.integers(0, 3), st.integers(1, 3), st.integers(1, 3), st.randoms())
@@ -110,8 +114,8 @@ def test_crossed_pairs_have_keys_of_their_own_and_the_other_answers_prompt():
     assert len(set(keys(some))) == len(some)
     assert texts(some)[:4] == [("q0/0", "q0/0/0"), ("q0/0", "q0/0/1"), ("q0/0", "q0/1/0"), ("q0/0", "q0/1/1")]
     assert keys(some)[:4] == [("q0", 0, 0), ("q0", 0, 1), ("q0", 0, 2), ("q0", 0, 3)]
-    assert own["initial_answer"][some["prompt_row"]].to_list() == some["initial_answer"].to_list()
-    assert own["correction"][some["correction_row"]].to_list() == some["correction"].to_list()
+    assert own["initial_text"][some["prompt_row"]].to_list() == some["initial_text"].to_list()
+    assert own["correction_text"][some["correction_row"]].to_list() == some["correction_text"].to_list()
 
 
 def test_crossed_pairs_are_ordered_by_question_answer_and_correction():
@@ -121,3 +125,19 @@ def test_crossed_pairs_are_ordered_by_question_answer_and_correction():
     assert keys(some)[:5] == [("q1", 1, 3), ("q1", 1, 2), ("q1", 1, 1), ("q1", 1, 0), ("q1", 0, 3)]
     mixed = cross_pairs(joined(initial, corrections[::2] + corrections[1::2], 2), 2)
     assert [key[:2] for key in keys(mixed)] == [(q, j) for q in ("q0", "q1") for j in (0, 1) for _ in range(4)]
+
+
+def test_texts_are_different_ones_of_each_question():
+    initial, corrections = tables(2, 2, 2)
+    for row_ in (*initial, *corrections):
+        row_["text"] = "same" if row_["init_index"] else "other"
+    samples = zip((initial, corrections), (INITIAL_ANSWERS, CORRECTIONS), strict=True)
+    ids, found, questions, answers, own = tabulate(
+        *(pa.Table.from_pylist(rows, schema=schema) for rows, schema in samples)
+    )
+    assert sorted(zip(found, (ids[row] for row in questions), strict=True)) == [
+        (text, question) for text in ("other", "same") for question in ("q0", "q1")
+    ]
+    for side, frame in (("initial", answers), ("correction", own)):
+        assert [found[row] for row in frame[f"{side}_text_row"]] == frame[f"{side}_text"].to_list()
+        assert [questions[row] for row in frame[f"{side}_text_row"]] == frame["question_row"].to_list()

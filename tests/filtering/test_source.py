@@ -5,10 +5,9 @@ import os
 import shutil
 from dataclasses import replace
 
-import polars as pl
 import pytest
 
-from filtering.pairs import PAIR, read_pairs
+from filtering.pairs import PAIR, read_shard
 from filtering.source import Source
 from store.errors import CorruptArtifact
 from store.fingerprint import digest_bytes
@@ -23,8 +22,9 @@ NUM = {"train": 2}
 
 def read(run, iteration: int = 0) -> list[tuple[str, int, int]]:
     source = Source(run, iteration, NUM)
-    shards = (read_pairs(source, [], "train", file)[2] for file in source.files("train"))
-    return pl.concat(shards).select(PAIR).rows()
+    shards = [read_shard(source, [], "train", file) for file in source.files("train")]
+    keys = ((shard.questions["question_id"], *key) for shard in shards for key in shard.pairs.select(PAIR).rows())
+    return [(ids[row], j, k) for ids, row, j, k in keys]
 
 
 def quarantine(run, rows: int) -> None:

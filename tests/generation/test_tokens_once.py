@@ -8,7 +8,7 @@ import pytest
 
 from conf.__main__ import composed
 from conf.schema import validate
-from filtering.pairs import join
+from filtering.pairs import join, tabulate
 from filtering.sft import of_corrections
 from generation.engines.deterministic import FakeEngine
 from generation.engines.interface import SamplingSettings
@@ -16,7 +16,7 @@ from generation.plan import Shard
 from generation.samples import RequestBuilder, draft_corrections, draft_initial_answers, to_table
 from generation.tokenization import ChatTokenizer
 from store.run import Run
-from store.schemas import CORRECTIONS, INITIAL_ANSWERS, SFT
+from store.schemas import CORRECTIONS, INITIAL_ANSWERS
 from training.preflight import RowCheck
 from training.rows import labelled
 
@@ -52,9 +52,10 @@ def test_the_labels_are_the_sampled_tokens_and_content_writes_no_control_token(f
     initial = sample(tokenizer, draft_initial_answers(builder, shard, QUESTIONS), INITIAL_ANSWERS)
     drafts = draft_corrections(builder, shard, QUESTIONS, initial)
     corrections = sample(tokenizer, drafts, CORRECTIONS)
-    frame = pl.from_arrow(corrections)
-    pairs = join(Path("shard"), pl.from_arrow(initial), frame, 4, Counter())
-    rows = of_corrections(pairs, frame, None).to_arrow().cast(SFT)
+    ids, _, _, *samples = tabulate(initial, corrections)
+    pairs = join(*samples)
+    named = pairs.with_columns(question_id=pl.Series(ids).gather(pairs["question_row"]))
+    rows = of_corrections(named, corrections, None)
     assert rows.num_rows == len(QUESTIONS) * 3 * 4
 
     ended = [reason == "stop" for reason in corrections["finish_reason"].to_pylist()]
