@@ -23,7 +23,7 @@ USING count(*) ORDER BY split, iteration;
 SELECT iteration, kept, reason, count(*) AS pairs
 FROM trajectories WHERE split = 'train' GROUP BY ALL ORDER BY iteration, kept DESC, pairs DESC;
 
--- How often does a correction repeat its initial answer, and how often is it cut off?
+-- How often does a correction repeat its initial answer, and how often is it truncated?
 SELECT split, iteration,
        100 * avg(CAST(initial_answer = correction AS INTEGER)) AS copies,
        100 * avg(CAST(correction_finish_reason = 'length' AS INTEGER)) AS cut_off

@@ -6,40 +6,44 @@ Cross pairing, Non-decreasing as D= alone, scoring the whole text, and training 
 import re
 from collections.abc import Sequence
 
-import numpy as np
+import polars as pl
 
 PLACEHOLDER = re.compile(r"\{(question|initial_answer)\}")
 Messages = Sequence[dict[str, str]]
 
 
-def cross_pairs(question: np.ndarray, init_index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Every correction paired with every initial answer of its question: N_init^2 * N_corr pairs, not N_init * N_corr.
+def cross_pairs(pairs: pl.DataFrame, num_corrections: int) -> pl.DataFrame:
+    """Return every correction paired with every initial answer of its question: N_init^2 * N_corr pairs, not
+    N_init * N_corr.
 
-    question, init_index: the columns of the corrections, shape (n,). Returns (prompt_rows, correction_rows): pair i
-    has the prompt and the initial answer of correction prompt_rows[i] and the text of correction correction_rows[i].
-    Pairs are ordered by question as first met, then by initial answer, then by correction.
+    A pair's prompt is that of the first correction of its initial answer. corr_index counts through all corrections of
+    the question: init_index * num_corrections + corr_index of the correction itself. Pairs are ordered by question as
+    first met, then by initial answer, then by correction.
     """
-    first_rows: dict[int, dict[int, int]] = {}
-    members: dict[int, list[int]] = {}
-    for row, (key, j) in enumerate(zip(question.tolist(), init_index.tolist(), strict=True)):
-        first_rows.setdefault(key, {}).setdefault(j, row)
-        members.setdefault(key, []).append(row)
-    pairs = [(prompt, row) for key in members for prompt in first_rows[key].values() for row in members[key]]
-    prompt_rows, correction_rows = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
-    return prompt_rows, correction_rows
+    of_correction = pl.col("^correction.*$")
+    number = pl.col("init_index") * num_corrections + pl.col("corr_index")
+    corrections = pairs.select("question_row", of_correction, corr_index=number)
+    prompts = pairs.drop(of_correction, "corr_index").unique(
+        ("question_row", "init_index"), keep="first", maintain_order=True
+    )
+    first_met = pl.int_range(pl.len()).min().over("question_row")
+    return prompts.sort(first_met, maintain_order=True).join(
+        corrections, on="question_row", maintain_order="left_right"
+    )
 
 
 def equal_only_filter(name: str) -> str:
-    """The authors' N filter keeps D= alone, so their published N curves are of copies only."""
+    """Return the filter without D+ for Non-decreasing: the authors' published N curves are of copies only."""
     return "equal_only" if name == "non_decreasing" else name
 
 
 def whole_text_score(reward: str) -> str:
-    """The authors score the whole text, where "not Paris" and a list of candidates are right."""
+    """Return the reward of the whole text, as the authors score: "not Paris" and a list of candidates are correct."""
     return "in_accuracy" if reward == "in_accuracy_final" else reward
 
 
 def separate_prompt(messages: Messages, question: str, initial_answer: str) -> list[dict[str, str]]:
-    """The authors train on a prompt without examples, in other words, that has the initial answer in a user's turn."""
+    """Fill in the prompt that the authors train on: without examples, in other words, the initial answer in a user's
+    turn."""
     values = {"question": question, "initial_answer": initial_answer}
     return [m | {"content": PLACEHOLDER.sub(lambda found: values[found[1]], m["content"])} for m in messages]

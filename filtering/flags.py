@@ -1,9 +1,9 @@
 """Flags: where In-accuracy deserves a second look. They are reported and never change a score or a selection.
 
 Of a text: `negation` ("not Paris") and `enumeration` ("Paris, London or Rome") where In-accuracy calls the final
-answer right, and `no_final_answer`. Of a question: `gold_in_question` (repeating the question scores),
-`degenerate_gold` (an alias normalises to nothing), and what it shares with train (data.overlap): `overlap` (the
-question itself, nearly) and `shared_answer`. In numbers, flag i is bit i of FLAGS, or of TEXT_FLAGS.
+answer correct, and `no_final_answer`. Of a question: `gold_in_question` (repeating the question scores),
+`degenerate_gold` (an alias normalizes to nothing), and what it shares with train (data.overlap): `overlap` (the
+question itself, nearly) and `shared_answer`. Each is a bool column, of a pair twice for flags of texts.
 """
 
 import re
@@ -18,11 +18,10 @@ from filtering.rewards.normalize import NORMALIZED
 from filtering.rewards.texts import Golds, Texts
 
 TEXT_FLAGS = ("negation", "enumeration", "no_final_answer")
-NEGATION, ENUMERATION, NO_FINAL_ANSWER = (1 << bit for bit in range(len(TEXT_FLAGS)))
 QUESTION_FLAGS = ("gold_in_question", "degenerate_gold", *SHARED_WITH_TRAIN.values())
 FLAGS = (*QUESTION_FLAGS, *(f"{side}_{flag}" for side in ("initial", "correction") for flag in TEXT_FLAGS))
 
-# As they are normalised: "isn't" is the tokens isn, t.
+# As they are normalized: "isn't" is the tokens isn, t.
 NEGATIONS = frozenset(
     ("not", "no", "never", "neither", "nor", "without", "cannot", "isn", "wasn", "aren", "weren", "doesn", "didn")
 )
@@ -35,11 +34,11 @@ MIN_CANDIDATES = 3
 MAX_CANDIDATE_TOKENS = 5  # a longer part is a clause of a sentence
 
 
-def text_flags(texts: Texts, golds: Golds, expects_marker: bool) -> np.ndarray:
-    """The flags of n texts as numbers, uint16 of shape (n,); `expects_marker` when the prompt asks for a marked final
-    answer."""
+def text_flags(texts: Texts, golds: Golds, expects_marker: bool) -> dict[str, np.ndarray]:
+    """Return {flag of TEXT_FLAGS: bool of shape (n,)} of n texts; `expects_marker` when the prompt asks for a marked
+    final answer."""
     final = texts.final
-    flags = np.zeros(len(texts), dtype=np.uint16)
+    negation, enumeration, no_final_answer = np.zeros((len(TEXT_FLAGS), len(texts)), dtype=bool)
     found: dict[int, list[str]] = {}
     for row, (text, aliases) in enumerate(zip(final.normalized, golds.normalized, strict=True)):
         for alias in aliases:
@@ -47,39 +46,27 @@ def text_flags(texts: Texts, golds: Golds, expects_marker: bool) -> np.ndarray:
                 found[row] = [alias for alias in aliases if alias in text]
                 break
         if text == " " and not final[row].strip():
-            flags[row] = NO_FINAL_ANSWER
-    flags[[row for row, aliases in found.items() if _is_negated(final.normalized[row], aliases)]] |= NEGATION
-    flags[_enumerations(final, found)] |= ENUMERATION
+            no_final_answer[row] = True
+    negation[[row for row, aliases in found.items() if _is_negated(final.normalized[row], aliases)]] = True
+    enumeration[_enumerations(final, found)] = True
     if expects_marker:
         unmarked = np.ones(len(texts), dtype=bool)
         unmarked[list(texts.marked)] = False
-        flags[unmarked] |= NO_FINAL_ANSWER
-    return flags
+        no_final_answer |= unmarked
+    return dict(zip(TEXT_FLAGS, (negation, enumeration, no_final_answer), strict=True))
 
 
-def question_flags(questions: Sequence[str], golds: Golds, shared: Sequence[list[str]]) -> np.ndarray:
-    """The flags of n questions as numbers, uint16 of shape (n,); shared: what each has in common with train."""
-    flags = in_accuracy(questions, golds).astype(np.uint16) << FLAGS.index("gold_in_question")
-    for row, (aliases, usable) in enumerate(zip(golds, golds.normalized, strict=True)):
-        if len(usable) < len(aliases):
-            flags[row] |= 1 << FLAGS.index("degenerate_gold")
-        for flag in shared[row]:
-            flags[row] |= 1 << FLAGS.index(flag)
-    return flags
-
-
-def of_pairs(questions: np.ndarray, initial: np.ndarray, corrections: np.ndarray) -> np.ndarray:
-    """The flags of n pairs, from those of their questions and of their texts; uint16 of shape (n,)."""
-    return questions | initial << len(QUESTION_FLAGS) | corrections << len(QUESTION_FLAGS) + len(TEXT_FLAGS)
-
-
-def names(flags: int) -> list[str]:
-    """The flags in a number, in the order of FLAGS."""
-    return [name for bit, name in enumerate(FLAGS) if flags >> bit & 1]
+def question_flags(questions: Sequence[str], golds: Golds) -> dict[str, np.ndarray]:
+    """Return {gold_in_question, degenerate_gold: bool of shape (n,)} of n questions."""
+    degenerate = [len(usable) < len(aliases) for aliases, usable in zip(golds, golds.normalized, strict=True)]
+    return {
+        "gold_in_question": in_accuracy(questions, golds).astype(bool),
+        "degenerate_gold": np.array(degenerate, dtype=bool),
+    }
 
 
 def _is_negated(text: str, aliases: list[str]) -> bool:
-    """Whether a negation stands shortly before every occurrence of every alias."""
+    """Return whether a negation stands shortly before every occurrence of every alias."""
     for alias in aliases:
         *befores, _ = text.split(alias)
         for before in befores:
@@ -90,7 +77,7 @@ def _is_negated(text: str, aliases: list[str]) -> bool:
 
 
 def _enumerations(answers: Sequence[str], found: dict[int, list[str]]) -> list[int]:
-    """The rows of `found` whose answer lists candidates, and no alias in it is itself most of that list."""
+    """Return the rows of `found` whose answer lists candidates, and no alias in it is itself most of that list."""
     lowered = ((row, answers[row].lower()) for row in found)
     some = [row for row, text in lowered if sum(map(text.count, CANDIDATE_ENDS)) >= MIN_CANDIDATES - 1]
     parts = [CANDIDATE_END.split(answers[row]) for row in some]

@@ -6,88 +6,84 @@ of samples and their tokens, where each sample counts once however many pairs it
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
+import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from filtering.filters import Reason
+from filtering.filters import KEPT
 from filtering.flags import FLAGS
-from filtering.trajectories import Verdicts
 from store.schemas import TRANSITIONS
 
-Counts = dict[str, Counter[str]]
+EXCLUSION_FLAGS = ("gold_in_question", "overlap", "shared_answer")  # of questions: accuracy is given without each, too
+GROUP = ("transition", "reason", *EXCLUSION_FLAGS)
+COUNTED = [
+    pl.len().alias("pairs"),
+    (pl.col("initial_text_row") == pl.col("correction_text_row")).sum().alias("copies"),
+    (pl.col("initial_finish_reason") == "length").sum().alias("initial_truncated"),
+    (pl.col("correction_finish_reason") == "length").sum().alias("correction_truncated"),
+    *(pl.col(flag).sum() for flag in FLAGS if flag not in GROUP),
+]
+# Of a shard: the counts of its pairs by GROUP, those of its samples, and {reward column: exact_sum}.
+Counts = tuple[pl.DataFrame, Counter[str], dict[str, list[float]]]
 
-APART = ("gold_in_question", "overlap", "shared_answer")  # flags of questions without which accuracy is given too
 
-
-def count(trajectories: pa.Table, verdicts: Verdicts) -> Counts:
-    """The counts of some trajectories of a split, by what is counted; those of its shards add up."""
-    rows = Counter(
-        questions=pc.count_distinct(trajectories["question_id"]).as_py(),
-        kept=_num_true(trajectories["kept"]),
-        copies=_num_true(pc.equal(trajectories["initial_answer"], trajectories["correction"])),
-        initial_truncated=_num_true(pc.equal(trajectories["initial_finish_reason"], "length")),
-        correction_truncated=_num_true(pc.equal(trajectories["correction_finish_reason"], "length")),
+def count(pairs: pl.DataFrame, initial: pa.Table, corrections: pa.Table, rewards: list[str]) -> Counts:
+    """Count a shard's trajectories and the samples that they are made of."""
+    grouped = pairs.group_by(GROUP).agg(COUNTED)
+    samples = Counter(
+        questions=pairs["question_id"].n_unique(),
+        initial_answers=len(initial),
+        corrections=len(corrections),
+        initial_answer_tokens=num_tokens(initial),
+        correction_tokens=num_tokens(corrections),
     )
-    flagged = {name: (verdicts.flags >> bit & 1).astype(bool) for bit, name in enumerate(FLAGS)}
+    columns = [f"{side}_{name}" for name in rewards for side in ("initial", "correction")]
+    return grouped, samples, {column: exact_sum(pairs[column].to_list()) for column in columns}
+
+
+def summarize(shards: Iterable[Counts]) -> dict[str, Any]:
+    """Return a split's entry in metrics.json from the counts of its shards."""
+    parts, samples, sums = zip(*shards, strict=True)
+    pairs, samples = pl.concat(parts), sum(samples, Counter())
+    num_pairs, total = pairs["pairs"].sum(), pairs.select(pl.exclude(GROUP).sum()).row(0, named=True)
+    for flag in EXCLUSION_FLAGS:
+        total[flag] = pairs.filter(flag)["pairs"].sum()
+    flags = {flag: total[flag] for flag in sorted(FLAGS) if total[flag]}
+    reasons = pairs.group_by("reason").agg(pl.col("pairs").sum())
+    means = {column: ratio(math.fsum(x for of in sums for x in of[column]), num_pairs) for column in sums[0]}
     return {
-        "rows": rows,
-        "transitions": _counted(verdicts.transitions, TRANSITIONS),
-        **{flag: _counted(verdicts.transitions[flagged[flag]], TRANSITIONS) for flag in APART},
-        "reasons": _counted(verdicts.reasons, [reason.name.lower() for reason in Reason]),
-        "flags": Counter({name: int(some.sum()) for name, some in flagged.items() if some.any()}),
-    }
-
-
-def count_samples(initial: pa.Table, corrections: pa.Table) -> Counts:
-    """The samples behind some trajectories and the tokens generated for them."""
-    samples = Counter(initial_answers=initial.num_rows, corrections=corrections.num_rows)
-    for name, table in (("initial_answer_tokens", initial), ("correction_tokens", corrections)):
-        samples[name] = pc.sum(pc.list_value_length(table["token_ids"])).as_py() or 0
-    return {"samples": samples}
-
-
-def add(total: Counts, counts: Counts) -> None:
-    """total += counts."""
-    for kind, counter in counts.items():
-        total.setdefault(kind, Counter()).update(counter)
-
-
-def summarize(counts: Counts, sums: dict[str, list[float]]) -> dict[str, Any]:
-    """A split's entry in metrics.json, from its counts and {initial_<reward>, correction_<reward>: exact_sum}."""
-    rows, samples = counts["rows"], counts["samples"]
-    num_pairs = counts["transitions"].total()
-    return {
-        "num_questions": rows["questions"],
+        "num_questions": samples["questions"],
         "num_initial_answers": samples["initial_answers"],
         "num_corrections": samples["corrections"],
-        **accuracy(counts["transitions"]),
-        **{f"without_{flag}": accuracy(counts["transitions"] - counts[flag]) for flag in APART},
-        "gold_in_question": accuracy(counts["gold_in_question"]),
-        "num_copies": rows["copies"],
-        "copy_rate": ratio(rows["copies"], num_pairs),
-        "num_initial_truncated": rows["initial_truncated"],
-        "initial_truncation_rate": ratio(rows["initial_truncated"], num_pairs),
-        "num_correction_truncated": rows["correction_truncated"],
-        "correction_truncation_rate": ratio(rows["correction_truncated"], num_pairs),
-        "num_initial_format_failures": counts["flags"]["initial_no_final_answer"],
-        "num_correction_format_failures": counts["flags"]["correction_no_final_answer"],
+        **accuracy(pairs),
+        **{f"without_{flag}": accuracy(pairs.filter(~pl.col(flag))) for flag in EXCLUSION_FLAGS},
+        "gold_in_question": accuracy(pairs.filter("gold_in_question")),
+        "num_copies": total["copies"],
+        "copy_rate": ratio(total["copies"], num_pairs),
+        "num_initial_truncated": total["initial_truncated"],
+        "initial_truncation_rate": ratio(total["initial_truncated"], num_pairs),
+        "num_correction_truncated": total["correction_truncated"],
+        "correction_truncation_rate": ratio(total["correction_truncated"], num_pairs),
+        "num_initial_format_failures": total["initial_no_final_answer"],
+        "num_correction_format_failures": total["correction_no_final_answer"],
         "num_initial_answer_tokens": samples["initial_answer_tokens"],
         "num_correction_tokens": samples["correction_tokens"],
-        "mean_rewards": {name: ratio(math.fsum(parts), num_pairs) for name, parts in sums.items()},
-        "num_kept": rows["kept"],
-        "reasons": dict(sorted(counts["reasons"].items())),
-        "flags": dict(sorted(counts["flags"].items())),
+        "mean_rewards": means,
+        "num_kept": pairs.filter(KEPT)["pairs"].sum(),
+        "reasons": dict(sorted(reasons.iter_rows())),
+        "flags": flags,
     }
 
 
-def accuracy(transitions: Counter[str]) -> dict[str, Any]:
-    """From the pairs of each transition: t1 and t2, the share whose initial answer and whose correction is correct,
-    delta = t2 - t1 and SCoRe's four transition rates."""
-    num_pairs = transitions.total()
+def accuracy(pairs: pl.DataFrame) -> dict[str, Any]:
+    """Return t1 and t2, the share of pairs whose initial answer and whose correction is correct, delta = t2 - t1 and
+    SCoRe's four transition rates."""
+    counted = dict(pairs.group_by("transition").agg(pl.col("pairs").sum()).iter_rows())
+    transitions = {name: counted.get(name, 0) for name in TRANSITIONS}
+    num_pairs = sum(transitions.values())
     before = transitions["c->c"] + transitions["c->i"]
     after = transitions["c->c"] + transitions["i->c"]
     return {
@@ -98,29 +94,25 @@ def accuracy(transitions: Counter[str]) -> dict[str, Any]:
         "t2": ratio(after, num_pairs),
         "delta": ratio(after - before, num_pairs),
         "transitions": {
-            name: {"count": transitions[name], "rate": ratio(transitions[name], num_pairs)} for name in TRANSITIONS
+            name: {"count": number, "rate": ratio(number, num_pairs)} for name, number in transitions.items()
         },
     }
 
 
-def exact_sum(values: np.ndarray) -> list[float]:
-    """Numbers with exactly the sum of the values, mostly one: means are the same whatever the shards."""
-    terms, parts = values.tolist(), []
+def exact_sum(terms: list[float]) -> list[float]:
+    """Return numbers with exactly the sum of the terms, mostly one: means are the same whatever the shards."""
+    parts: list[float] = []
     while rest := math.fsum(terms):
         parts.append(rest)
         terms.append(-rest)
     return parts
 
 
+def num_tokens(samples: pa.Table) -> int:
+    """Return how many tokens were generated for them."""
+    return pc.sum(pc.list_value_length(samples["token_ids"])).as_py() or 0
+
+
 def ratio(part: float, whole: int) -> float | None:
-    """part / whole, None of nothing."""
+    """Return part / whole, None of nothing."""
     return part / whole if whole else None
-
-
-def _counted(numbers: np.ndarray, names: Sequence[str]) -> Counter[str]:
-    counts = np.bincount(numbers, minlength=len(names)).tolist()
-    return Counter({name: count for name, count in zip(names, counts, strict=True) if count})
-
-
-def _num_true(column: pa.ChunkedArray) -> int:
-    return pc.sum(column).as_py() or 0

@@ -2,12 +2,12 @@
 
 from typing import Any
 
-COLUMNS = "{:<11}{:>9}{:>9}{:>8}{:>8}{:>8}{:>8}{:>8}{:>8}{:>8}{:>8}{:>8}"
+COLUMNS = "{:<11}{:>9}{:>9}{:>8}{:>8}{:>8}{:>8}{:>8}{:>8}{:>8}{:>8}{:>10}"
 
 
 def describe(summary: dict[str, Any]) -> str:
-    """The transition table and the reasons; where nothing is kept, what to change."""
-    titles = ("split", "questions", "pairs", "t1", "t2", "delta", "i->c", "c->i", "c->c", "i->i", "copies", "cut off")
+    """Return the transition table and the reasons; where nothing is kept, what to change."""
+    titles = ("split", "questions", "pairs", "t1", "t2", "delta", "i->c", "c->i", "c->c", "i->i", "copies", "truncated")
     lines = [COLUMNS.format(*titles)]
     lines += [COLUMNS.format(split, *cells(metrics)) for split, metrics in summary["splits"].items()]
     train = summary["splits"]["train"]
@@ -26,7 +26,7 @@ def describe(summary: dict[str, Any]) -> str:
 
 
 def cells(metrics: dict[str, Any]) -> list[str]:
-    """A split's row: counts as they are, rates in per cent."""
+    """Return a split's row: counts as they are, rates in per cent."""
     transitions = [transition["count"] for transition in metrics["transitions"].values()]
     counts = [metrics["num_questions"], metrics["num_pairs"]]
     rates = [metrics["t1"], metrics["t2"], metrics["delta"]]
@@ -44,8 +44,8 @@ def percent(rate: float | None) -> str:
 
 
 def advice(name: str) -> str:
-    """What gives rows to train on where the filter `name` kept none."""
-    wider = "strategy=ENF (it also keeps answers that were right and stayed right), " if name == "improving" else ""
+    """Say what gives rows to train on where the filter `name` kept none."""
+    wider = "strategy=ENF (it also keeps answers that were correct and stayed correct), " if name == "improving" else ""
     return (
         f"Nothing to train on: filter {name} kept no pair. Start another run with more samples "
         f"(sampling.num_initial=, sampling.num_corrections=), {wider}fewer bounds (filter.*), more questions "

@@ -1,66 +1,52 @@
 """What further rounds of correction come to on held-out questions: every text scored with the chosen reward."""
 
-from collections import Counter
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
+import polars as pl
 
 from filtering.filters import is_correct
-from filtering.questions import Questions
 from filtering.rewards import REWARDS
 from filtering.settings import Scoring
 from filtering.source import Source
 from store.schemas import ROUNDS
 
 
-def to_table(corrections: pa.Table, questions: Questions, scoring: Scoring, split: str, round: int) -> pa.Table:
-    """A shard of a round's corrections with their rewards. A text that cannot be scored is wrong, with reward NaN."""
-    ids = corrections["question_id"].combine_chunks().dictionary_encode()
-    answers = questions.asked(ids.dictionary.to_pylist()).answers
-    golds = [answers[row] for row in ids.indices.to_pylist()]
-    reward = REWARDS[scoring.chosen](corrections["text"].to_pylist(), golds)
-    columns = {
-        "question_id": corrections["question_id"],
-        "init_index": corrections["init_index"],
-        "corr_index": corrections["corr_index"],
-        "round": np.full(len(golds), round, dtype=np.int32),
-        "split": [split] * len(golds),
-        "corrected": corrections["initial_answer"],
-        "correction": corrections["text"],
-        "reward": reward,
-        "correct": is_correct(reward, scoring.threshold),
-        "num_tokens": pc.list_value_length(corrections["token_ids"]),
-    }
-    return pa.Table.from_pydict({name: columns[name] for name in ROUNDS.names}, schema=ROUNDS)
+def scored(source: Source, scoring: Scoring, split: str) -> dict[str, pl.DataFrame]:
+    """Return {file: rounds 2 and on} of a split's shards."""
+    found: dict[str, list[pl.DataFrame]] = {}
+    for turn in source.further_rounds:
+        for path, corrections in source.round(split, turn):
+            ids = corrections["question_id"].to_list()
+            golds = source.questions(split, path, ids)["answers"].to_list()
+            rewards = pl.Series(REWARDS[scoring.chosen](corrections["text"].to_list(), golds))
+            found.setdefault(path.name, []).append(to_rows(corrections, rewards, scoring.threshold, split, turn))
+    return {file: pl.concat(parts) for file, parts in found.items()}
 
 
-def tables(source: Source, scoring: Scoring, split: str, questions: Questions) -> dict[str, pa.Table]:
-    """{file: rounds 2 and on} of a split's shards."""
-    found: dict[str, list[pa.Table]] = {}
-    for round in source.further_rounds:
-        for file, corrections in source.round(split, round):
-            found.setdefault(file, []).append(to_table(corrections, questions, scoring, split, round))
-    return {file: pa.concat_tables(parts) for file, parts in found.items()}
+def to_rows(corrections: pl.DataFrame, rewards: pl.Series, threshold: float, split: str, turn: int) -> pl.DataFrame:
+    """Return rows of schemas.ROUNDS. A text that cannot be scored is incorrect, with reward NaN."""
+    reward = pl.col("reward")
+    return corrections.with_columns(
+        reward=rewards, round=pl.lit(turn, pl.Int32), split=pl.lit(split), corrected="initial_answer",
+        correction="text", num_tokens=pl.col("token_ids").list.len().cast(pl.Int32),
+    ).with_columns(correct=reward.is_not_nan() & is_correct(reward, threshold)).select(ROUNDS.names)  # fmt: skip
 
 
-def summarize(parts: list[pa.Table]) -> list[dict[str, Any]]:
-    """A split's entries in metrics.json, one per round."""
-    counts: dict[int, Counter[str]] = {}
-    for table in parts:
-        copies = pc.equal(table["corrected"], table["correction"])
-        columns = (table["round"], table["correct"], copies, table["num_tokens"])
-        for round, correct, copy, tokens in zip(*(column.to_pylist() for column in columns), strict=True):
-            counts.setdefault(round, Counter()).update(texts=1, correct=correct, copies=copy, tokens=tokens)
+def summarize(rows: pl.DataFrame) -> list[dict[str, Any]]:
+    """Return a split's entries in metrics.json, one per round."""
+    copies = (pl.col("corrected") == pl.col("correction")).sum()
+    grouped = rows.group_by("round").agg(
+        num_texts=pl.len(), num_correct=pl.col("correct").sum(), copies=copies,
+        num_tokens=pl.col("num_tokens").cast(pl.Int64).sum(),
+    )  # fmt: skip
     return [
         {
-            "round": round,
-            "num_texts": count["texts"],
-            "num_correct": count["correct"],
-            "accuracy": count["correct"] / count["texts"],
-            "copy_rate": count["copies"] / count["texts"],
-            "num_tokens": count["tokens"],
+            "round": row["round"],
+            "num_texts": row["num_texts"],
+            "num_correct": row["num_correct"],
+            "accuracy": row["num_correct"] / row["num_texts"],
+            "copy_rate": row["copies"] / row["num_texts"],
+            "num_tokens": row["num_tokens"],
         }
-        for round, count in sorted(counts.items())
+        for row in grouped.sort("round").iter_rows(named=True)
     ]

@@ -1,125 +1,92 @@
-"""What is done to one shard: it is scored in the first pass, and its tables are written in the second.
+"""What is done to one shard: `score` reads, joins and scores its pairs, `write` publishes its tables.
 
-A process keeps one `Shards` for both passes. What it is given and returns are names and numbers, so that shards can be
-spread over processes; texts never leave the process that read them.
+Between the two a pair is a row of numbers: texts are in memory one shard at a time, and never leave the process that
+read them.
 """
 
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 
 from filtering import metrics, sft
-from filtering.filters import LAST_KEPT, Pairs, Reason, compares_pairs, select
-from filtering.gold import gold_completions
-from filtering.join import Joined, crossed
-from filtering.questions import Questions
-from filtering.samples import Samples, Scores
+from filtering.baselines import tokenizer
+from filtering.flags import text_flags
+from filtering.labels import label, selectable
+from filtering.pairs import PAIR, read_shard, with_texts
+from filtering.rewards import REWARDS
 from filtering.settings import Settings
 from filtering.source import Source
-from filtering.trajectories import Verdicts, pair_columns, to_table
-from store.publish import publish
+from store.publish import write_atomic
 from store.schemas import SFT, trajectories
 from store.shards import corrupt, describe_shard, encode_shard, read_bytes, verify_shard
 
-
-@dataclass(frozen=True)
-class Scored:
-    """What the first pass leaves of a shard. scores: of its texts. scorable: which of its pairs have all of them, bool.
-    quarantined: rows for the others. Of the scorable pairs, columns: what the filter sees, where it has yet to compare
-    those of the whole run; reasons: the Reason of each, int8, where that is settled."""
-
-    scores: Scores
-    scorable: np.ndarray
-    quarantined: list[dict[str, Any]]
-    columns: Pairs | None
-    reasons: np.ndarray | None
+Rows = list[dict[str, Any]]
+Scores = dict[str, np.ndarray]  # {reward: float32 of shape (n,)}, an entry for each of a Shard's texts
+Written = tuple[dict[str, Any], dict[str, Any] | None, metrics.Counts]
 
 
-@dataclass(frozen=True)
-class Written:
-    """What the second pass leaves of a shard: what manifests say of it and of its SFT rows, None where no pair is kept,
-    and what metrics.json sums up."""
+def score(source: Source, settings: Settings, split: str, file: str) -> tuple[Scores, pl.DataFrame, Rows]:
+    """Return r(y) of every text, what `select` needs of every pair that has all rewards, and quarantined rows for the
+    other pairs."""
+    shard = read_shard(source, settings.compat, split, file)
+    scores = {name: REWARDS[name](shard.texts, shard.golds) for name in settings.scoring.rewards}
+    empty = {"empty": [not text.strip() for text in shard.texts]}
+    pairs = with_texts(shard, scores | empty)
+    scored, unscorable = scorable(pairs, scores)
+    ids = shard.questions["question_id"]
+    quarantined = [
+        {"question_id": ids[i], "init_index": j, "corr_index": k, "code": "UNSCORABLE", "rows": 1}
+        for i, j, k in unscorable.select(PAIR).iter_rows()
+    ]
+    return scores, selectable(scored, ids, settings, split), quarantined
 
-    trajectories: dict[str, Any]
-    sft: dict[str, Any] | None
-    counts: metrics.Counts
-    sums: dict[str, list[float]]
+
+def write(
+    source: Source, settings: Settings, split: str, file: str, header: dict[str, Any], scores: Scores,
+    quarantined: Rows, reasons: pl.Series, sft_name: str | None, end_of_turn: int | None,
+) -> Written:  # fmt: skip
+    """Publish the shard of trajectories/ and, where any pair is kept, the shard `sft_name` of sft/; return what the
+    manifests say of both, and the counts for metrics.json. reasons: of the scorable pairs, as `select` gives them."""
+    columns = ("token_ids", *(sft.PROMPT if sft_name else ()))
+    shard = read_shard(source, settings.compat, split, file, *columns, checked=True)
+    final_answers = {"final_answer": [text[1:-1] for text in shard.texts.final.normalized]}
+    flags = text_flags(shard.texts, shard.golds, settings.scoring.expects_marker)
+    pairs, _ = scorable(with_texts(shard, scores | final_answers | flags), scores)
+    pairs = label(pairs.with_columns(reason=reasons, split=pl.lit(split)), shard.questions, settings.scoring)
+
+    folder, header = source.folder, header | {"split": split}
+    pairs_header = header | {"stage": "trajectories", "quarantined": quarantined}
+    schema = trajectories(settings.scoring.rewards)
+    table = pairs.select(schema.names).with_columns(pl.selectors.enum().cast(pl.String)).rechunk()
+    table = table.to_arrow(compat_level=pl.CompatLevel.oldest())
+    described = publish_shard(folder.trajectories / file, table, schema, pairs_header)
+    described_sft = None
+    if sft_name:
+        kept = pairs.select(sft.KEPT_COLUMNS).filter(pairs["kept"])
+        if settings.trains_on == "corrections":
+            rows = sft.of_corrections(kept, shard.corrections, settings.training_prompt)
+        elif settings.trains_on == "initial_answers":
+            rows = sft.of_initial_answers(kept, shard.initial)
+        else:
+            rows = sft.of_gold_answers(kept, shard.initial, tokenizer(source.run, end_of_turn))
+        described_sft = publish_shard(folder.sft / sft_name, rows, SFT, header | {"stage": "sft"})
+    return described, described_sft, metrics.count(pairs, shard.initial, shard.corrections, settings.scoring.rewards)
 
 
-class Shards:
-    """header: of every shard that is written. end_of_turn: the token after a gold answer, where these are trained."""
-
-    def __init__(self, source: Source, settings: Settings, header: dict[str, Any], end_of_turn: int | None) -> None:
-        self.source, self.settings, self.header, self.end_of_turn = source, settings, header, end_of_turn
-        self._questions: tuple[str, Questions] | None = None
-
-    def score(self, split: str, file: str) -> Scored:
-        settings = self.settings
-        samples = self._read(split, file)
-        scores = samples.scores(settings.scoring.rewards)
-        rewards = samples.rewards(scores, samples.joined)
-        scorable = np.all([np.isfinite(values) for values in rewards.values()], axis=0)
-        pairs, others = samples.joined.where(scorable), samples.joined.where(~scorable)
-        columns, reasons = None, np.full(len(pairs), Reason.HELD_OUT, dtype=np.int8)
-        if split == "train":
-            columns, reasons = pair_columns(samples, pairs, scores, settings), None
-            if not compares_pairs(settings.filter, settings.options):
-                columns, reasons = None, select(columns, settings.filter, settings.options)
-        return Scored(scores, scorable, [_unscorable(key) for key in others.pair_ids()], columns, reasons)
-
-    def write(self, split: str, file: str, scored: Scored, sft_name: str | None) -> Written:
-        """Publish the shard of trajectories/, and that of sft/ where it has a name."""
-        settings, folder, reasons = self.settings, self.source.folder, scored.reasons
-        samples = self._read(split, file, "token_ids", *(sft.COLUMNS if sft_name else ()))
-        pairs = samples.joined.where(scored.scorable)
-        verdicts = Verdicts.of(samples, pairs, scored.scores, settings.scoring, reasons)
-        table = to_table(samples, pairs, scored.scores, settings.scoring, split, verdicts)
-        header = self.header | {"split": split}
-        described = publish_shard(
-            folder.trajectories / file, table, trajectories(settings.scoring.rewards),
-            header | {"stage": "trajectories", "quarantined": scored.quarantined},
-        )  # fmt: skip
-        rows = None
-        if sft_name:
-            kept = self._rows_of_kept(pairs.where(reasons <= LAST_KEPT), samples)
-            rows = publish_shard(folder.sft / sft_name, kept, SFT, header | {"stage": "sft"})
-        counts = metrics.count(table, verdicts)
-        metrics.add(counts, metrics.count_samples(samples.joined.initial, samples.joined.corrections))
-        sums = {name: metrics.exact_sum(values) for name, values in samples.rewards(scored.scores, pairs).items()}
-        return Written(described, rows, counts, sums)
-
-    def _read(self, split: str, file: str, *more: str) -> Samples:
-        """A shard with its questions; only training pairs are ever crossed."""
-        if self._questions is None or self._questions[0] != split:
-            self._questions = split, self.source.questions(split)
-        questions = self._questions[1]
-        joined = self.source.shard(split, file, questions, more)
-        if "cross_pairing" in self.settings.compat and split == "train":
-            joined = crossed(joined, self.source.num_corrections[split])
-        return Samples.of(joined, questions)
-
-    def _rows_of_kept(self, kept: Joined, samples: Samples) -> pa.Table:
-        settings, golds = self.settings, []
-        if settings.trains_on == "gold_answers":
-            golds = [self._gold(samples.asked.answers[row][0]) for row in kept.pair_questions.tolist()]
-        return sft.to_table(kept, settings.trains_on, golds, settings.training_prompt, samples.asked)
-
-    @cached_property
-    def _gold(self):
-        return gold_completions(self.source.run, self.end_of_turn)
+def scorable(pairs: pl.DataFrame, scores: Scores) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return the pairs that have all rewards on both sides, and the others."""
+    if all(np.isfinite(values).all() for values in scores.values()):  # mostly, and copies nothing
+        return pairs, pairs.clear()
+    finite = [pl.col(f"{side}_{name}").is_finite() for name in scores for side in ("initial", "correction")]
+    return pairs.filter(finite), pairs.filter(~pl.all_horizontal(finite))
 
 
 def publish_shard(path: Path, table: pa.Table, schema: pa.Schema, header: dict[str, Any]) -> dict[str, Any]:
-    """Write a shard, or find it there bit for bit; what its manifest says of it."""
+    """Write a shard, or find it there bit for bit; return what its manifest says of it."""
     content = encode_shard(table, schema, header)
-    if not publish(path, content) and read_bytes(path) != content:
+    if not write_atomic(path, content) and read_bytes(path) != content:
         raise corrupt(path, "it is not what these samples and settings give")
     return describe_shard(content, verify_shard(content, path))
-
-
-def _unscorable(key: tuple[str, int, int]) -> dict[str, Any]:
-    return dict(zip(("question_id", "init_index", "corr_index"), key, strict=True)) | {"code": "UNSCORABLE", "rows": 1}

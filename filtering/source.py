@@ -1,4 +1,4 @@
-"""The samples of an iteration, read shard by shard and joined, and the questions they answer."""
+"""The samples of an iteration, read shard by shard, and the questions they answer."""
 
 import json
 from collections import Counter
@@ -8,12 +8,10 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pyarrow as pa
 
-from data.overlap import read_overlap, shared_with_train
-from filtering import questions
-from filtering.join import Joined, join
-from filtering.questions import Questions
+from data.overlap import FLAGS, read_overlap, shared_with_train
 from store.errors import CorruptArtifact
 from store.fingerprint import digest_bytes
 from store.run import Run
@@ -22,7 +20,7 @@ from store.shards import QUARANTINED, corrupt, iter_shards, read_bytes, read_lis
 
 Listing = tuple[Path, dict[str, dict[str, Any]]]  # a folder, and what its manifest says of shards in it
 # What joining and scoring take of the samples; prompts and token ids are half of the time of reading.
-JOINED = ("question_id", "init_index", "text", "finish_reason")
+SAMPLED = ("question_id", "init_index", "text", "finish_reason")
 
 
 class Source:
@@ -41,9 +39,10 @@ class Source:
         self._answers = required_manifest(self.samples.initial_answers, made_by)
         self._corrections = required_manifest(self.samples.corrections, made_by)
         self._listed: dict[str, tuple[Listing, Listing]] = {}
+        self._asked: tuple[str, pl.DataFrame, dict[str, int]] = ("", pl.DataFrame(), {})
         self.further_rounds = range(2, rounds + 1)
         self._rounds = {
-            round: required_manifest(self.samples.corrections_of(round), made_by) for round in self.further_rounds
+            turn: required_manifest(self.samples.corrections_of(turn), made_by) for turn in self.further_rounds
         }
         corrected = self._corrections.extra["initial_answers"]
         if corrected != self._answers.digest:
@@ -54,35 +53,36 @@ class Source:
 
     @property
     def parents(self) -> dict[str, str]:
-        """Digests of what is read here, for the fingerprint."""
+        """Return the digests of what is read here, for the fingerprint."""
         return {
             "questions": self._questions.digest,
             "initial_answers": self._answers.digest,
             "corrections": self._corrections.digest,
-        } | {self.samples.corrections_of(round).name: manifest.digest for round, manifest in self._rounds.items()}
+        } | {self.samples.corrections_of(turn).name: manifest.digest for turn, manifest in self._rounds.items()}
 
     @property
     def num_pairs(self) -> int:
-        """How many corrections there are."""
+        """Return how many corrections there are."""
         return self._corrections.written
 
-    def round(self, split: str, round: int) -> Iterator[tuple[str, pa.Table]]:
-        """(file name, table) of every shard of a further round of correction."""
-        return iter_shards(self.samples.corrections_of(round), self._rounds[round], split, CORRECTIONS)
-
-    def questions(self, split: str) -> Questions:
-        """A split's questions and gold aliases, with the flags of what they share with train."""
-        shared = shared_with_train(read_overlap(self.run.questions, self._questions), split)
-        tables = iter_shards(self.run.questions, self._questions, split, QUESTIONS, questions.COLUMNS)
-        return Questions((table for _, table in tables), shared)
-
-    def initial_answers(self, split: str, columns: Sequence[str]) -> Iterator[pa.Table]:
-        """Columns of a split's initial answers alone, shard by shard."""
-        tables = iter_shards(self.samples.initial_answers, self._answers, split, INITIAL_ANSWERS, columns)
-        return (table for _, table in tables)
+    def questions(self, split: str, path: Path, ids: list[str]) -> pl.DataFrame:
+        """Return the questions x_i of a split with these ids, with their gold answers and, by the names of
+        data.overlap.FLAGS, what they have in common with train. CorruptArtifact where samples in `path` have others."""
+        if self._asked[0] != split:  # of the last split asked for
+            names = ("question_id", "question", "answers")
+            shared = shared_with_train(read_overlap(self.run.questions, self._questions), split)
+            tables = [table for _, table in iter_shards(self.run.questions, self._questions, split, QUESTIONS, names)]
+            table = pl.DataFrame(pl.from_arrow(pa.concat_tables(tables))).rechunk()
+            rows = {key: row for row, key in enumerate(table["question_id"])}
+            flags = {name: [name in shared.get(key, ()) for key in rows] for name in FLAGS.values()}
+            self._asked = split, table.with_columns(pl.DataFrame(flags)), rows
+        _, table, rows = self._asked
+        if unknown := sorted(set(ids) - rows.keys()):
+            raise corrupt(path, f"{len(unknown)} questions of it are not in the run's, e.g. {unknown[:3]}")
+        return table[[rows[key] for key in ids]]
 
     def files(self, split: str) -> list[str]:
-        """The shards of a split, in order; CorruptArtifact where the two tables have not the same."""
+        """Return the shards of a split, in order; CorruptArtifact where the two tables have not the same."""
         answers, corrections = self._listings(split)
         for name, other in zip_longest(answers[1], corrections[1]):
             if name != other:
@@ -90,30 +90,31 @@ class Source:
                 raise corrupt(self.samples.corrections, why)
         return list(corrections[1])
 
-    def shard(self, split: str, file: str, questions: Questions, more: Sequence[str] = ()) -> Joined:
-        """A shard's tables, joined: the columns JOINED and `more`. CorruptArtifact where they disagree."""
-        columns = (*JOINED, *more)
+    def read(self, split: str, file: str, *more: str) -> tuple[Path, pa.Table, pa.Table]:
+        """Return the path of a shard of corrections, its initial answers y1_ij and its corrections y2_ijk: the columns
+        SAMPLED and `more`."""
         (folder, entries), (other_folder, other_entries) = self._listings(split)
+        columns, path = (*SAMPLED, *more), other_folder / file
         initial = read_listed(folder / file, entries[file], INITIAL_ANSWERS, columns)
         columns = (*columns, "corr_index", "initial_answer")
-        path = other_folder / file
         corrections = read_listed(path, other_entries[file], CORRECTIONS, columns)
-        joined = join(path, initial, corrections, self.num_corrections[split], self._set_aside)
-        unknown = questions.unknown(joined.question_ids.to_pylist())
-        if unknown:
-            raise corrupt(path, f"{len(unknown)} questions of it are not in the run's, e.g. {unknown[:3]}")
-        return joined
+        return path, initial, corrections
 
-    def _listings(self, split: str) -> tuple[Listing, Listing]:
-        """Of the initial answers and of the corrections."""
-        if split not in self._listed:
-            answers = split_shards(self.samples.initial_answers, self._answers, split)
-            self._listed[split] = answers, split_shards(self.samples.corrections, self._corrections, split)
-        return self._listed[split]
+    def initial_answers(self, split: str, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+        """Yield columns of a split's initial answers alone, shard by shard."""
+        for _, table in iter_shards(self.samples.initial_answers, self._answers, split, INITIAL_ANSWERS, columns):
+            yield pl.DataFrame(pl.from_arrow(table))
+
+    def round(self, split: str, turn: int) -> Iterator[tuple[Path, pl.DataFrame]]:
+        """Yield (path, table) of every shard of a further round of correction."""
+        columns = ("question_id", "init_index", "corr_index", "initial_answer", "text", "token_ids")
+        folder, manifest = self.samples.corrections_of(turn), self._rounds[turn]
+        for file, table in iter_shards(folder, manifest, split, CORRECTIONS, columns):
+            yield folder / file, pl.DataFrame(pl.from_arrow(table))
 
     @cached_property
-    def _set_aside(self) -> Counter[tuple[str, int]]:
-        """How many corrections of each initial answer generation could not draw."""
+    def quarantined(self) -> Counter[tuple[str, int]]:
+        """How many corrections of each initial answer generation could not sample."""
         rows: Counter[tuple[str, int]] = Counter()
         if self._corrections.quarantined:
             path = self.samples.corrections / QUARANTINED
@@ -125,3 +126,10 @@ class Source:
             if rows.total() != self._corrections.quarantined:
                 raise corrupt(path, f"it lists {rows.total()} rows, the manifest {self._corrections.quarantined}")
         return rows
+
+    def _listings(self, split: str) -> tuple[Listing, Listing]:
+        """Return those of the initial answers and of the corrections."""
+        if split not in self._listed:
+            answers = split_shards(self.samples.initial_answers, self._answers, split)
+            self._listed[split] = answers, split_shards(self.samples.corrections, self._corrections, split)
+        return self._listed[split]

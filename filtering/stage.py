@@ -1,98 +1,128 @@
-"""What surrounds the passes: is there work, and the files that sum the tables up, written last."""
+"""What surrounds the tables of an iteration: is there work, and the files that sum them up, written last."""
 
 import json
+import resource
+import time
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from filtering import metrics
-from filtering.passes import Tables, write_tables
+import polars as pl
+
+from filtering import metrics, rounds
 from filtering.settings import Settings
+from filtering.shards import Rows, Written, publish_shard
 from filtering.source import Source
+from store.errors import BadInput
 from store.fingerprint import digest_bytes, digest_file
-from store.publish import publish, sweep_temporaries
-from store.schemas import SPLITS
-from store.shards import QUARANTINED, Manifest, read_shard
-from store.stage import fingerprint, finished, refuse_strays, set_aside
+from store.publish import sweep_temporaries, write_atomic
+from store.schemas import ROUNDS
+from store.shards import QUARANTINED, Manifest, read_shard, shard_name
+from store.stage import archive_superseded, check_no_unexpected_files, fingerprint, finished
+
+MAX_UNSCORABLE_SHARE = 0.01
+
+Shard = tuple[str, str]  # split, file
 
 
 def is_complete(source: Source, settings: Settings) -> bool:
-    """Whether both folders and metrics.json are there and are what these samples and settings give."""
-    folder = source.folder
+    """Return whether all folders and metrics.json are there and are what these samples and settings give."""
     manifests = [finished(part, asdict(settings), source.parents) for part in parts_of(source)]
-    if None in manifests or not folder.metrics.exists():
+    if None in manifests or not source.folder.metrics.exists():
         return False
-    return digest_file(folder.metrics) == manifests[-1].extra["metrics"]
+    return digest_file(source.folder.metrics) == manifests[-1].extra["metrics"]
 
 
 def parts_of(source: Source) -> list[Path]:
-    """The folders this stage fills, sft/ last: its manifest says that all is done."""
+    """Return the folders this stage fills, sft/ last: its manifest says that all is done."""
     folder = source.folder
     return [folder.trajectories, *([folder.rounds] if source.further_rounds else []), folder.sft]
 
 
-def filter_iteration(source: Source, settings: Settings, iteration: int, processes: int = 1) -> dict[str, Any]:
-    """Make trajectories/, metrics.json and sft/, whose manifest comes last; returns what metrics.json holds."""
-    folder, decided, parents = source.folder, asdict(settings), source.parents
-    for part in parts_of(source):
-        clear_the_way(part, fingerprint(decided, parents))
-    header = {"iteration": iteration, "fingerprint": fingerprint(decided, parents)}
-    tables = write_tables(source, settings, header, processes)
+def header_of(source: Source, settings: Settings, iteration: int) -> dict[str, Any]:
+    """Return what the header of every shard says, and archive shards that were made from something else."""
+    header = {"iteration": iteration, "fingerprint": fingerprint(asdict(settings), source.parents)}
+    for folder in filter(Path.is_dir, parts_of(source)):
+        sweep_temporaries(folder)  # a killed writer's
+        if any(read_shard(path)[1]["fingerprint"] != header["fingerprint"] for path in folder.glob("*.parquet")):
+            archive_superseded(folder)
+    return header
 
-    quarantined, reports = tables.quarantined, {}
-    if quarantined:
-        lines = [json.dumps(entry, sort_keys=True, ensure_ascii=False) for entry in quarantined]
+
+def refuse_unscorable(source: Source, pairs: Iterable[pl.DataFrame], quarantined: Iterable[Rows]) -> None:
+    """Raise BadInput when more than 1 % of the pairs could not be scored."""
+    lost = [row for rows in quarantined for row in rows]
+    num_pairs = len(lost) + sum(map(len, pairs))
+    if len(lost) > MAX_UNSCORABLE_SHARE * num_pairs:
+        raise BadInput(
+            f"{source.folder.dir}: {len(lost)} of {num_pairs} pairs could not be scored, e.g. {lost[0]}, "
+            f"and at most {MAX_UNSCORABLE_SHARE:.0%} may be left out: choose another reward"
+        )
+
+
+def sft_names(kept: list[Shard]) -> dict[Shard, str]:
+    """Return the shard of sft/ for each shard of trajectories that has kept pairs."""
+    return {shard: shard_name(shard[0], number, len(kept)) for number, shard in enumerate(kept)}
+
+
+def finish(
+    source: Source, settings: Settings, header: dict[str, Any], quarantined: dict[Shard, Rows],
+    written: dict[Shard, Written], names: dict[Shard, str],
+) -> dict[str, Any]:  # fmt: skip
+    """Write rounds/, the manifests and metrics.json, the manifest of sft/ last; return what metrics.json holds. names:
+    as `sft_names` gives them."""
+    folder, iteration, of_rounds, splits = source.folder, header["iteration"], {}, {}
+    for split in dict.fromkeys(split for split, _ in written):
+        splits[split] = metrics.summarize([counts for (of, _), (*_, counts) in written.items() if of == split])
+        turns = rounds.scored(source, settings.scoring, split)
+        for file, rows in turns.items():
+            of_split = header | {"split": split, "stage": "rounds"}
+            of_rounds[file] = publish_shard(
+                folder.rounds / file, rows.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest()), ROUNDS, of_split
+            )
+        if turns:
+            splits[split]["rounds"] = rounds.summarize(pl.concat(turns.values()))
+
+    def write_manifest(part: Path, shards: dict[str, Any], lost: int = 0, **extra: Any) -> str:
+        check_no_unexpected_files(part, set(shards))
+        num_rows = sum(shard["rows"] for shard in shards.values())
+        manifest = Manifest(
+            part.name, iteration, asdict(settings), source.parents, num_rows + lost, num_rows, lost, shards, extra=extra
+        )
+        manifest.write(part)
+        return manifest.digest
+
+    lost, reports = [row | {"file": file} for (_, file), rows in quarantined.items() for row in rows], {}
+    if lost:
+        lines = [json.dumps(row, sort_keys=True, ensure_ascii=False) for row in lost]
         content = "\n".join([*lines, ""]).encode()
-        publish(folder.trajectories / QUARANTINED, content, replace=True)
+        write_atomic(folder.trajectories / QUARANTINED, content, replace=True)
         reports = {"reports": {QUARANTINED: digest_bytes(content)}}
-    written = num_rows(tables.trajectories)
-    trajectories = Manifest(
-        "trajectories", iteration, decided, parents, written + len(quarantined), written, len(quarantined),
-        tables.trajectories, extra=reports,
-    )  # fmt: skip
-    trajectories.write(folder.trajectories)
-    refuse_strays(folder.trajectories, set(tables.trajectories))
-
+    trajectories = {file: described for (_, file), (described, *_) in written.items()}
+    digest = write_manifest(folder.trajectories, trajectories, len(lost), **reports)
     if source.further_rounds:
-        rows = num_rows(tables.rounds)
-        Manifest("rounds", iteration, decided, parents, rows, rows, 0, tables.rounds).write(folder.rounds)
-        refuse_strays(folder.rounds, set(tables.rounds))
-
-    summary = summarize(settings, iteration, tables) | {"trajectories": trajectories.digest}
-    content = json.dumps(summary, indent=1, ensure_ascii=False, allow_nan=False).encode() + b"\n"
-    publish(folder.metrics, content, replace=True)
-
-    kept, extra = num_rows(tables.sft), {"trajectories": trajectories.digest, "metrics": digest_bytes(content)}
-    sft = Manifest("sft", iteration, decided, parents, kept, kept, 0, tables.sft, extra=extra)
-    refuse_strays(folder.sft, set(tables.sft))
-    sft.write(folder.sft)
-    return summary
-
-
-def summarize(settings: Settings, iteration: int, tables: Tables) -> dict[str, Any]:
-    """The content of metrics.json: the settings behind the numbers, then an entry per split that has questions."""
-    return {
+        write_manifest(folder.rounds, of_rounds)
+    summary = {
         "iteration": iteration,
         "reward": settings.scoring.chosen,
         "threshold": settings.scoring.threshold,
         "filter": {"name": settings.filter} | asdict(settings.options),
         "compat": settings.compat,
-        "splits": {
-            split: metrics.summarize(tables.counts[split], tables.sums[split])
-            | ({"rounds": counts} if (counts := tables.round_counts.get(split)) else {})
-            for split in SPLITS
-            if split in tables.counts
-        },
+        "splits": splits,
+        "trajectories": digest,
     }
+    content = json.dumps(summary, indent=1, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+    write_atomic(folder.metrics, content, replace=True)
+    sft = {name: written[shard][1] for shard, name in names.items()}
+    write_manifest(folder.sft, sft, trajectories=digest, metrics=digest_bytes(content))
+    return summary
 
 
-def clear_the_way(folder: Path, expected_fingerprint: str) -> None:
-    """Remove a killed writer's temporary files, and move aside shards that it made from something else."""
-    if folder.is_dir():
-        sweep_temporaries(folder)
-        if any(read_shard(path)[1]["fingerprint"] != expected_fingerprint for path in folder.glob("*.parquet")):
-            set_aside(folder)
-
-
-def num_rows(shards: dict[str, dict[str, Any]]) -> int:
-    return sum(shard["rows"] for shard in shards.values())
+def publish_stats(source: Source, started: float, processes: int) -> str:
+    """Write stats/filtering.json, with the seconds since `started`, and return a line about it."""
+    used = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    peak = max(usage.ru_maxrss for usage in used) * 1024
+    costs = {"seconds": round(time.monotonic() - started, 3), "processes": processes, "peak_memory_bytes": peak}
+    write_atomic(source.folder.stats / "filtering.json", json.dumps(costs).encode(), replace=True)
+    return f"peak {peak / 2**30:.1f} GiB a process, {costs['seconds']:.0f} s"

@@ -20,6 +20,7 @@ HEAVY = {  # library -> rooms that may import it
     "vllm": {"generation"},
     "torch": {"generation", "training"},
     "transformers": {"generation", "training"},
+    "polars": {"filtering"},
     "tokenizers": {"filtering", "generation", "training"},
     "trl": {"training"},
     "peft": {"training"},

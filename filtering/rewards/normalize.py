@@ -75,7 +75,7 @@ class Normalizer:
         return _folded(characters, _blanks(kinds)).decode("utf-32-le", "surrogatepass").split(SEPARATOR)
 
     def _kinds(self, characters: np.ndarray) -> np.ndarray:
-        """What stands for each character, uint8."""
+        """Return what stands for each character, uint8."""
         kinds = self._stands_for.take(characters)  # half the time of [characters]
         if not kinds.all():
             for code in np.unique(characters[kinds == 0]).tolist():
@@ -89,7 +89,7 @@ class Normalizer:
 
 
 def _joined(texts: Sequence[str]) -> str:
-    """The texts with a space on both sides of each, separators between them, and three spaces at the end."""
+    """Return the texts with a space on both sides of each, separators between them, and three spaces at the end."""
     between = f" {SEPARATOR} "
     column = f" {between.join(texts)}   "
     if column.count(SEPARATOR) >= len(texts):
@@ -115,7 +115,7 @@ def _blanks(kinds: np.ndarray) -> np.ndarray:
 
 
 def _folded(characters: np.ndarray, blank: np.ndarray) -> bytes:
-    """The characters with each run of blanks as one space."""
+    """Return the characters with each run of blanks as one space."""
     kept = ~blank
     kept[1:] |= kept[:-1]  # and the first of each run
     kept[0] = True
@@ -123,7 +123,7 @@ def _folded(characters: np.ndarray, blank: np.ndarray) -> bytes:
 
 
 def _in_accuracy(char: str) -> str:
-    """What a lower-case character becomes."""
+    """Return what a lower-case character becomes."""
     kind = unicodedata.category(char)[0]
     if char in string.punctuation or kind in "ZC":  # separators, controls, unassigned
         return " "

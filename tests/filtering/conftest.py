@@ -12,7 +12,7 @@ from hypothesis import settings
 
 from data.overlap import OVERLAP
 from store.fingerprint import digest_bytes
-from store.publish import publish
+from store.publish import write_atomic
 from store.run import Run
 from store.schemas import CORRECTIONS, INITIAL_ANSWERS, QUESTIONS
 from store.shards import Manifest, read_shard, shard_name, write_shard
@@ -92,7 +92,7 @@ def make_run(tmp_path: Path) -> Callable[..., Run]:
         }
         tables = {split: [pa.Table.from_pylist(some, schema=QUESTIONS)] for split, some in rows.items()}
         report = json.dumps({"flags": overlap or {}}).encode()
-        publish(run.questions / OVERLAP, report)
+        write_atomic(run.questions / OVERLAP, report)
         write_stage(run.questions, "questions", tables, QUESTIONS, {"reports": {OVERLAP: digest_bytes(report)}})
         parts = {
             split: [samples_of(some[start : start + shard_size]) for start in range(0, len(some), shard_size)]

@@ -1,39 +1,42 @@
 """Which pairs are kept, and why not the others: whatever their order, and exactly as many as was asked for."""
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filtering.filters import FILTERS, FITTING, LAST_KEPT, Options, Pairs, Reason, select, transitions
-from store.schemas import TRANSITIONS
+from filtering.filters import FILTERS, FILTERS_BY_TARGET, KEPT, UNUSABLE, Options, select
 
 I, C = 0.0, 1.0  # noqa: E741  incorrect, correct
 
 
-def pairs(initial, correction, question=None, content=None, truncated=(), empty=(), repeated=(), copy=()) -> Pairs:
+def pairs(
+    initial, correction, question=None, content=None, truncated=(), empty=(), repeated=(), copy=()
+) -> pl.DataFrame:
     """Pairs with these rewards; the others are distinct unless given, and row i is drawn i-th."""
     n = len(initial)
     rows = np.arange(n)
-    return Pairs(
-        question=np.array(rows if question is None else question, dtype=np.int64),
-        content=np.array(rows if content is None else content, dtype=np.int64),
-        draw=rows.astype(np.int64),
-        initial_reward=np.array(initial, dtype=np.float32),
-        correction_reward=np.array(correction, dtype=np.float32),
-        truncated=np.isin(rows, truncated),
-        empty=np.isin(rows, empty),
-        repeated=np.isin(rows, repeated),
-        copy=np.isin(rows, copy),
-    )
+    return pl.DataFrame({
+        "initial_reward": np.array(initial, dtype=np.float32),
+        "correction_reward": np.array(correction, dtype=np.float32),
+        "held_out": np.zeros(n, dtype=bool),
+        "truncated": np.isin(rows, truncated),
+        "empty": np.isin(rows, empty),
+        "repeated": np.isin(rows, repeated),
+        "copy": np.isin(rows, copy),
+        "question": np.array(rows if question is None else question, dtype=np.int64),
+        "content": np.array(rows if content is None else content, dtype=np.int64),
+        "draw": rows.astype(np.int64),
+    })  # fmt: skip
 
 
-def reasons(some: Pairs, name: str, **options) -> list[str]:
-    return [Reason(code).name.lower() for code in select(some, name, Options(**options))]
+def reasons(some: pl.DataFrame, name: str, **options) -> list[str]:
+    return select(some, name, Options(**options)).to_list()
 
 
-def kept(some: Pairs, name: str, **options) -> list[int]:
-    return np.flatnonzero(select(some, name, Options(**options)) <= LAST_KEPT).tolist()
+def kept(some: pl.DataFrame, name: str, **options) -> list[int]:
+    return pl.select(reason=select(some, name, Options(**options))).select(KEPT.arg_true()).to_series().to_list()
 
 
 FOUR = pairs([I, C, C, I], [C, I, C, I])
@@ -51,8 +54,6 @@ EXPECTED = {
 
 @pytest.mark.parametrize("name", FILTERS)
 def test_all_four_transitions_under_every_filter(name):
-    codes = transitions(FOUR.initial_reward, FOUR.correction_reward, threshold=0.5)
-    assert [TRANSITIONS[code] for code in codes] == ["i->c", "c->i", "c->c", "i->i"]
     assert reasons(FOUR, name) == EXPECTED[name]
 
 
@@ -69,7 +70,7 @@ def test_truncated_empty_and_repeated_texts_are_never_kept(name):
 
 
 def test_every_filter_fits_what_is_trained():
-    assert {rule for fitting in FITTING.values() for rule in fitting.values()} == set(FILTERS)
+    assert {rule for names in FILTERS_BY_TARGET.values() for rule in names.values()} == set(FILTERS)
 
 
 def test_a_margin_makes_small_gains_equal():
@@ -91,8 +92,6 @@ def test_rewards_on_the_margin_and_on_the_threshold_are_not_decided_by_rounding(
         "incorrect_twice",
     ]
     assert kept(some, "equal_only", threshold=0.7) == [1]
-    codes = transitions(some.initial_reward, some.correction_reward, threshold=0.7)
-    assert [TRANSITIONS[code] for code in codes] == ["i->i", "c->c", "i->i"]
 
 
 def test_duplicates_keep_the_first_drawn():
@@ -138,23 +137,21 @@ def test_no_pairs_give_no_reasons():
 
 
 @st.composite
-def some_pairs(draw) -> Pairs:
+def some_pairs(draw) -> pl.DataFrame:
     n = draw(st.integers(0, 40))
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     copy = rng.random(n) < 0.2
     initial = rng.choice([0, 0.3, 0.6, 1], n).astype(np.float32)
     question = rng.integers(0, 6, n)
-    return Pairs(
-        question=question,
-        content=question * 10 + rng.integers(0, 4, n),
-        draw=rng.permutation(n),
-        initial_reward=initial,
-        correction_reward=np.where(copy, initial, rng.choice([0, 0.3, 0.6, 1], n)).astype(np.float32),
-        truncated=rng.random(n) < 0.1,
-        empty=rng.random(n) < 0.1,
-        repeated=rng.random(n) < 0.1,
-        copy=copy,
-    )
+    return pl.DataFrame({
+        "initial_reward": initial,
+        "correction_reward": np.where(copy, initial, rng.choice([0, 0.3, 0.6, 1], n)).astype(np.float32),
+        **{name: rng.random(n) < 0.1 for name in UNUSABLE},
+        "copy": copy,
+        "question": question,
+        "content": question * 10 + rng.integers(0, 4, n),
+        "draw": rng.permutation(n),
+    })  # fmt: skip
 
 
 some_options = st.builds(
@@ -169,9 +166,8 @@ some_options = st.builds(
 
 @given(some_pairs(), some_options, st.sampled_from(sorted(FILTERS)), st.randoms())
 def test_the_selection_does_not_depend_on_the_order_of_the_rows(some, options, name, random):
-    order = np.array(random.sample(range(len(some.draw)), len(some.draw)), dtype=int)
-    shuffled = Pairs(**{field: column[order] for field, column in vars(some).items()})
-    assert select(shuffled, name, options).tolist() == select(some, name, options)[order].tolist()
+    order = random.sample(range(len(some)), len(some))
+    assert select(some[order], name, options).to_list() == select(some, name, options)[order].to_list()
 
 
 @given(some_pairs(), some_options)
@@ -181,19 +177,18 @@ def test_random_matched_keeps_as_many_as_improving(some, options):
 
 @given(some_pairs(), some_options, st.sampled_from(sorted(FILTERS)))
 def test_every_bound_holds(some, options, name):
-    rows = kept_rows(some, name, options)
-    codes = select(some, name, options)[rows]
-    assert not (some.truncated | some.empty | some.repeated)[rows].any()
+    chosen = kept_rows(some, name, options)
+    assert not chosen.select(pl.any_horizontal(UNUSABLE)).to_series().any()
     if options.drop_duplicates:
-        assert len(set(some.content[rows])) == len(rows)
+        assert chosen["content"].n_unique() == len(chosen)
     if options.max_per_question is not None:
-        assert max(np.bincount(some.question[rows]), default=0) <= options.max_per_question
+        assert max(chosen["question"].value_counts()["count"], default=0) <= options.max_per_question
     if options.max_kept_correct_per_improving is not None:
-        bound = options.max_kept_correct_per_improving * np.count_nonzero(codes == Reason.IMPROVING)
-        assert np.count_nonzero(codes == Reason.KEPT_CORRECT) <= bound or name in ("none", "random_matched")
+        bound = options.max_kept_correct_per_improving * (chosen["reason"] == "improving").sum()
+        assert (chosen["reason"] == "kept_correct").sum() <= bound or name in ("none", "random_matched")
     if options.max_copy_share is not None and name != "random_matched":
-        assert np.count_nonzero(some.copy[rows]) <= options.max_copy_share * len(rows)
+        assert chosen["copy"].sum() <= options.max_copy_share * len(chosen)
 
 
-def kept_rows(some: Pairs, name: str, options: Options) -> np.ndarray:
-    return np.flatnonzero(select(some, name, options) <= LAST_KEPT)
+def kept_rows(some: pl.DataFrame, name: str, options: Options) -> pl.DataFrame:
+    return some.with_columns(reason=select(some, name, options)).filter(KEPT)

@@ -1,4 +1,4 @@
-"""Flags point at right answers that may not be meant, and at questions whose gold answer is no test."""
+"""Flags point at correct answers that may not be meant, and at questions whose gold answer is no test."""
 
 import pytest
 
@@ -26,7 +26,7 @@ TEXTS = [
 
 def text_flags(texts: list[str], aliases: list[str], expects_marker: bool = False) -> list[list[str]]:
     found = flags.text_flags(Texts(texts), Golds([aliases] * len(texts)), expects_marker)
-    return [[flags.TEXT_FLAGS[bit] for bit in range(3) if number >> bit & 1] for number in found.tolist()]
+    return [[flag for flag, rows in found.items() if rows[row]] for row in range(len(texts))]
 
 
 @pytest.mark.parametrize(("text", "expected"), TEXTS)
@@ -61,17 +61,5 @@ def test_a_missing_marker_counts_where_the_prompt_asks_for_one():
     ("---", ["degenerate_gold"]),
 ])  # fmt: skip
 def test_of_a_question(alias, expected):
-    [found] = flags.question_flags(["what is the capital of france"], Golds([["Paris", alias]]), [[]]).tolist()
-    assert flags.names(found) == expected
-
-
-def test_a_pair_has_the_flags_of_its_question_and_of_both_texts_in_one_order():
-    shared = [["shared_answer"], ["overlap", "shared_answer"]]
-    of_questions = flags.question_flags(["capital of france", "paris"], Golds([["Paris"], ["Paris", "*"]]), shared)
-    of_texts = flags.text_flags(Texts(["not Paris", ""]), Golds([["Paris"]] * 2), expects_marker=False)
-    found = flags.of_pairs(of_questions, of_texts, of_texts[::-1]).tolist()
-    assert [flags.names(number) for number in found] == [
-        ["shared_answer", "initial_negation", "correction_no_final_answer"],
-        ["gold_in_question", "degenerate_gold", "overlap", "shared_answer", "initial_no_final_answer",
-         "correction_negation"],
-    ]  # fmt: skip
+    found = flags.question_flags(["what is the capital of france"], Golds([["Paris", alias]]))
+    assert [flag for flag, rows in found.items() if rows[0]] == expected

@@ -1,16 +1,16 @@
-"""Reading an iteration: reused initial answers, samples that generation set aside, and tables that disagree."""
+"""Reading an iteration: reused initial answers, samples that generation quarantined, and tables that disagree."""
 
 import json
 import os
+import shutil
 from dataclasses import replace
 
 import pytest
 
-from filtering.questions import Questions
+from filtering.pairs import PAIR, read_shard
 from filtering.source import Source
 from store.errors import CorruptArtifact
 from store.fingerprint import digest_bytes
-from store.schemas import QUESTIONS as QUESTIONS_SCHEMA
 from store.shards import read_manifest
 
 QUESTIONS = [
@@ -22,13 +22,13 @@ NUM = {"train": 2}
 
 def read(run, iteration: int = 0) -> list[tuple[str, int, int]]:
     source = Source(run, iteration, NUM)
-    questions = source.questions("train")
-    shards = (source.shard("train", file, questions) for file in source.files("train"))
-    return [key for joined in shards for key in joined.pair_ids()]
+    shards = [read_shard(source, [], "train", file) for file in source.files("train")]
+    keys = ((shard.questions["question_id"], *key) for shard in shards for key in shard.pairs.select(PAIR).rows())
+    return [(ids[row], j, k) for ids, row, j, k in keys]
 
 
-def set_aside(run, rows: int) -> None:
-    """What generation leaves when it could not draw q1's corrections."""
+def quarantine(run, rows: int) -> None:
+    """What generation leaves when it could not sample q1's corrections."""
     folder = run.iteration(0).corrections
     entry = {"question_id": "q1", "init_index": 0, "code": "PROMPT_TOO_LONG", "rows": rows}
     content = json.dumps(entry).encode() + b"\n"
@@ -38,13 +38,13 @@ def set_aside(run, rows: int) -> None:
     replace(manifest, planned=manifest.written + 2, quarantined=2, extra=extra).write(folder)
 
 
-def test_corrections_set_aside_are_accounted_for(make_run):
+def test_quarantined_corrections_are_accounted_for(make_run):
     run = make_run({"train": QUESTIONS}, shard_size=1)
     with pytest.raises(CorruptArtifact, match=r"train-00001-of-00002.parquet .*\('q1', 0\)"):
         read(run)
-    set_aside(run, 2)
+    quarantine(run, 2)
     assert read(run) == [("q0", 0, 0), ("q0", 0, 1)]
-    set_aside(run, 1)
+    quarantine(run, 1)
     with pytest.raises(CorruptArtifact, match="lists 1 rows, the manifest 2"):
         read(run)
 
@@ -64,11 +64,11 @@ def test_fixed_initial_answers_are_read_where_they_lie(make_run):
 
 
 def test_a_question_that_the_run_does_not_have_is_refused(make_run):
-    run = make_run({"train": QUESTIONS[:1]})
-    source = Source(run, 0, NUM)
-    [file] = source.files("train")
-    with pytest.raises(CorruptArtifact, match=r"questions of it are not in the run's, e.g. \['q0'\]"):
-        source.shard("train", file, Questions([QUESTIONS_SCHEMA.empty_table()], {}))
+    run, other = make_run({"train": QUESTIONS[:1]}), make_run({"train": QUESTIONS[1:]}, name="other")
+    shutil.rmtree(run.questions)
+    shutil.copytree(other.questions, run.questions)
+    with pytest.raises(CorruptArtifact, match=r"1 questions of it are not in the run's, e.g. \['q0'\]"):
+        read(run)
 
 
 def test_other_shards_than_those_of_the_initial_answers_are_refused(make_run):

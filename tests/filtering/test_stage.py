@@ -9,11 +9,12 @@ import pyarrow as pa
 import pytest
 
 from filtering import rewards
+from filtering.__main__ import filter_iteration
 from filtering.filters import Options
 from filtering.report import describe
 from filtering.settings import Scoring, Settings
 from filtering.source import Source
-from filtering.stage import filter_iteration, is_complete
+from filtering.stage import is_complete
 from store.errors import BadInput, CorruptArtifact, FingerprintMismatch
 from store.schemas import SFT, trajectories
 from store.shards import iter_shards, read_manifest
@@ -172,7 +173,7 @@ def test_metrics_report_questions_that_hold_their_answer_apart(run):
 
 def test_metrics_are_given_without_what_train_has_too(make_run):
     flags = {
-        "t0": {"exact": "q0", "normalised": "q0", "near_duplicate": "q0", "shared_answer": "q0"},
+        "t0": {"exact": "q0", "normalized": "q0", "near_duplicate": "q0", "shared_answer": "q0"},
         "t1": {"near_duplicate": "q1"},
         "t2": {"shared_answer": "q2"},
     }
@@ -209,7 +210,7 @@ def test_a_finished_stage_has_no_work_and_another_setting_is_refused(run):
         is_complete(source(run), replace(SETTINGS, options=Options(margin=0.5)))
 
 
-def test_what_is_missing_or_edited_is_made_anew_bit_for_bit(run):
+def test_what_is_missing_or_edited_is_rebuilt_bit_for_bit(run):
     filter_iteration(source(run), SETTINGS, 0)
     before = files(run)
     folder = run.iteration(0)
@@ -246,7 +247,7 @@ def test_a_flipped_bit_in_a_leftover_is_refused(run):
         filter_iteration(source(run), SETTINGS, 0)
 
 
-def test_corrections_of_other_initial_answers_are_refused_with_both_lineages(run):
+def test_corrections_of_other_initial_answers_are_refused_with_both_digests(run):
     folder = run.iteration(0)
     manifest = read_manifest(folder.initial_answers)
     replace(manifest, settings={"seed": 1}).write(folder.initial_answers)
@@ -274,12 +275,12 @@ def fails_on(text: str):
     return reward
 
 
-def test_what_cannot_be_scored_is_set_aside_and_never_zero(run, monkeypatch):
+def test_what_cannot_be_scored_is_quarantined_and_never_zero(run, monkeypatch):
     monkeypatch.setitem(rewards.REWARDS, "judge", fails_on("not Paris"))
     settings = replace(SETTINGS, scoring=replace(SETTINGS.scoring, rewards=["in_accuracy_final", "judge"]))
     with pytest.raises(BadInput, match=r"1 of 14 pairs could not be scored.*q0"):
         filter_iteration(source(run), settings, 0)
-    monkeypatch.setattr("filtering.passes.MAX_UNSCORABLE_SHARE", 0.1)
+    monkeypatch.setattr("filtering.stage.MAX_UNSCORABLE_SHARE", 0.1)
     filter_iteration(source(run), settings, 0)
     folder = run.iteration(0).trajectories
     manifest = read_manifest(folder)

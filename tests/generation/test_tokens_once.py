@@ -3,12 +3,13 @@
 from collections import Counter
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from conf.__main__ import composed
 from conf.schema import validate
-from filtering.join import join
-from filtering.sft import to_table as sft_table
+from filtering.pairs import join, tabulate
+from filtering.sft import of_corrections
 from generation.engines.deterministic import FakeEngine
 from generation.engines.interface import SamplingSettings
 from generation.plan import Shard
@@ -51,8 +52,10 @@ def test_the_labels_are_the_sampled_tokens_and_content_writes_no_control_token(f
     initial = sample(tokenizer, draft_initial_answers(builder, shard, QUESTIONS), INITIAL_ANSWERS)
     drafts = draft_corrections(builder, shard, QUESTIONS, initial)
     corrections = sample(tokenizer, drafts, CORRECTIONS)
-    joined = join(Path("shard"), initial, corrections, 4, Counter())
-    rows = sft_table(joined, "corrections", [], None, {})
+    ids, _, _, *samples = tabulate(initial, corrections)
+    pairs = join(*samples)
+    named = pairs.with_columns(question_id=pl.Series(ids).gather(pairs["question_row"]))
+    rows = of_corrections(named, corrections, None)
     assert rows.num_rows == len(QUESTIONS) * 3 * 4
 
     ended = [reason == "stop" for reason in corrections["finish_reason"].to_pylist()]

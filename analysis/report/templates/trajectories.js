@@ -177,7 +177,7 @@ function texts(pair) {
   const [removed, added] = difference(before, after);
   const side = (title, index, parts, changed, tag) => {
     const verdict = RIGHT[pair.transition][index];
-    const cut = pair.cut[index] ? ", cut off" : "";
+    const cut = pair.cut[index] ? ", truncated" : "";
     const body = parts.length ? marked(parts, changed, tag, goldPieces(parts, pair.answers))
       : element("span", { class: "empty" }, "no text");
     return element("div", {},

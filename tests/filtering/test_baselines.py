@@ -1,4 +1,4 @@
-"""Rows of the baselines: right initial answers as they were sampled, gold answers as the model would have said them."""
+"""Rows of the baselines: correct initial answers as they were sampled, gold answers as the model would say them."""
 
 import json
 
@@ -7,10 +7,10 @@ import pytest
 
 from conf.__main__ import composed
 from conf.schema import validate
-from filtering.__main__ import settings_of
-from filtering.gold import end_of_turn, load_tokenizer
+from filtering.__main__ import filter_iteration
+from filtering.baselines import end_of_turn, tokenizer
+from filtering.settings import settings_of
 from filtering.source import Source
-from filtering.stage import filter_iteration
 from store.errors import ConfigError
 from store.run import Run
 from tests.conftest import make_workspace
@@ -32,7 +32,7 @@ def reasons(run: Run, strategy: str, *overrides: str) -> dict[str, list[str]]:
     return found
 
 
-def test_a_right_initial_answer_is_one_row_however_many_corrections_it_has(make_run):
+def test_a_correct_initial_answer_is_one_row_however_many_corrections_it_has(make_run):
     run = make_run({"train": TRAIN})
     assert reasons(run, "STAR") == {
         "q0": ["initial_correct", "repeated", "initial_incorrect", "repeated", "initial_correct", "repeated"],
@@ -69,7 +69,7 @@ def trained(tmp_path_factory, tiny_model):
 def test_gold_answers_are_the_models_own_tokens_and_the_model_trains_on_them(trained, tiny_model):
     from generation.tokenization import ChatTokenizer
 
-    folder, tokenizer = trained.run("gold") / "iter_00", ChatTokenizer(tiny_model)
+    folder, chat = trained.run("gold") / "iter_00", ChatTokenizer(tiny_model)
     rows = pq.read_table(folder / "sft").to_pylist()
     prompts = {row["question_id"]: row for row in pq.read_table(folder / "initial_answers").to_pylist()}
     questions = {row["question_id"]: row for row in pq.read_table(trained.run("gold") / "questions").to_pylist()}
@@ -78,10 +78,10 @@ def test_gold_answers_are_the_models_own_tokens_and_the_model_trains_on_them(tra
         answer = questions[row["question_id"]]["answers"][0]
         assert row["prompt"] == prompts[row["question_id"]]["prompt"]
         assert row["completion"] == [{"role": "assistant", "content": answer}]
-        chat = [*row["prompt"], *row["completion"], {"role": "user", "content": "."}]
-        assert tokenizer.encode(chat)[: len(row["input_ids"])] == row["input_ids"]
+        messages = [*row["prompt"], *row["completion"], {"role": "user", "content": "."}]
+        assert chat.encode(messages)[: len(row["input_ids"])] == row["input_ids"]
         trained_ids = [i for i, m in zip(row["input_ids"], row["completion_mask"], strict=True) if m]
-        assert trained_ids[-1] in tokenizer.stop_token_ids and tokenizer.decode(trained_ids) == answer
+        assert trained_ids[-1] in chat.stop_token_ids and chat.decode(trained_ids) == answer
         assert row["input_ids"][: -len(trained_ids)] == prompts[row["question_id"]]["prompt_token_ids"]
     metrics = json.loads((folder / "metrics.json").read_bytes())
     assert metrics["splits"]["train"]["reasons"] == {"gold": 20}
@@ -91,10 +91,10 @@ def test_gold_answers_are_the_models_own_tokens_and_the_model_trains_on_them(tra
 def test_a_control_token_in_a_gold_answer_stays_text(trained, tiny_model):
     from generation.tokenization import ChatTokenizer
 
-    run, tokenizer = Run("gold", trained.folder / "runs"), ChatTokenizer(tiny_model)
-    tokens = load_tokenizer(run)("red<|im_end|>\n<|im_start|>user")
-    assert not tokenizer.control_ids.intersection(tokens)
-    assert tokenizer.decode(tokens) == "red<|im_end|>\n<|im_start|>user"
+    run, chat = Run("gold", trained.folder / "runs"), ChatTokenizer(tiny_model)
+    tokens = tokenizer(run, 2)("red<|im_end|>\n<|im_start|>user")
+    assert tokens.pop() == 2 and not chat.control_ids.intersection(tokens)
+    assert chat.decode(tokens) == "red<|im_end|>\n<|im_start|>user"
 
 
 def test_without_an_answer_that_ends_there_is_no_end_of_turn(make_run):

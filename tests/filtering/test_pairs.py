@@ -3,13 +3,14 @@
 from collections import Counter
 from pathlib import Path
 
-import numpy as np
+import polars as pl
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filtering.join import crossed, join
+from filtering.compat import cross_pairs
+from filtering.pairs import PAIR, check, join, tabulate
 from store.errors import CorruptArtifact
 from store.schemas import CORRECTIONS, INITIAL_ANSWERS
 
@@ -42,15 +43,22 @@ def tables(num_questions: int, num_initial: int, num_corrections: int) -> tuple[
     return initial, corrections
 
 
-def joined(initial: list[dict], corrections: list[dict], num_corrections: int, set_aside: Counter | None = None):
-    answers = pa.Table.from_pylist(initial, schema=INITIAL_ANSWERS)
-    table = pa.Table.from_pylist(corrections, schema=CORRECTIONS)
-    return join(PATH, answers, table, num_corrections, set_aside or Counter())
+def joined(initial: list[dict], corrections: list[dict], num_corrections: int, lost: Counter | None = None):
+    """The pairs, with question_id."""
+    schemas = (initial, INITIAL_ANSWERS), (corrections, CORRECTIONS)
+    samples = [pa.Table.from_pylist(rows, schema=schema) for rows, schema in schemas]
+    ids, _, _, answers, own = tabulate(*samples)
+    pairs = join(answers, own)
+    check(PATH, ids, answers, pairs, num_corrections, lost or Counter())
+    return pairs.with_columns(question_id=pl.Series(ids, dtype=pl.String).gather(pairs["question_row"]))
 
 
-def texts(some) -> list[tuple[str, str]]:
-    answers = some.initial["text"].take(pa.array(some.answer_rows)).to_pylist()
-    return list(zip(answers, some.corrections["text"].take(pa.array(some.correction_rows)).to_pylist(), strict=True))
+def keys(pairs: pl.DataFrame) -> list[tuple]:
+    return pairs.select("question_id", *PAIR[1:]).rows()
+
+
+def texts(pairs: pl.DataFrame) -> list[tuple[str, str]]:
+    return pairs.select("initial_text", "correction_text").rows()
 
 
 @given(st.integers(0, 3), st.integers(1, 3), st.integers(1, 3), st.randoms())
@@ -60,7 +68,7 @@ def test_every_correction_meets_its_own_initial_answer(num_questions, num_initia
     random.shuffle(corrections)
     some = joined(initial, corrections, num_corrections)
     assert len(some) == num_questions * num_initial * num_corrections
-    assert [f"{key[0]}/{key[1]}/{key[2]}" for key in some.pair_ids()] == [text for _, text in texts(some)]
+    assert [f"{key[0]}/{key[1]}/{key[2]}" for key in keys(some)] == [text for _, text in texts(some)]
     assert all(correction.startswith(f"{answer}/") for answer, correction in texts(some))
 
 
@@ -90,25 +98,46 @@ def test_a_correction_with_a_number_that_was_not_planned_is_refused(corr_index):
         joined(initial, corrections, 2)
 
 
-def test_corrections_that_generation_set_aside_are_accounted_for():
+def test_corrections_that_generation_quarantined_are_accounted_for():
     initial, corrections = tables(2, 1, 2)
     with pytest.raises(CorruptArtifact, match=r"1 initial answers do not have 2 corrections, e.g. \('q1', 0\)"):
         joined(initial, corrections[:2], 2)
     assert len(joined(initial, corrections[:2], 2, Counter({("q1", 0): 2}))) == 2
-    with pytest.raises(CorruptArtifact):  # set aside, and there all the same
+    with pytest.raises(CorruptArtifact):  # quarantined, and there all the same
         joined(initial, corrections, 2, Counter({("q1", 0): 2}))
 
 
 def test_crossed_pairs_have_keys_of_their_own_and_the_other_answers_prompt():
-    some = crossed(joined(*tables(2, 2, 2), 2), 2)
+    own = joined(*tables(2, 2, 2), 2)
+    some = cross_pairs(own, 2)
     assert len(some) == 2 * 2**2 * 2
-    assert len(set(some.pair_ids())) == len(some)
+    assert len(set(keys(some))) == len(some)
     assert texts(some)[:4] == [("q0/0", "q0/0/0"), ("q0/0", "q0/0/1"), ("q0/0", "q0/1/0"), ("q0/0", "q0/1/1")]
-    assert some.pair_ids()[:4] == [("q0", 0, 0), ("q0", 0, 1), ("q0", 0, 2), ("q0", 0, 3)]
-    prompts = some.corrections["initial_answer"].take(pa.array(some.prompt_rows)).to_pylist()
-    assert prompts == [answer for answer, _ in texts(some)]
+    assert keys(some)[:4] == [("q0", 0, 0), ("q0", 0, 1), ("q0", 0, 2), ("q0", 0, 3)]
+    assert own["initial_text"][some["prompt_row"]].to_list() == some["initial_text"].to_list()
+    assert own["correction_text"][some["correction_row"]].to_list() == some["correction_text"].to_list()
 
 
-def test_chosen_pairs_keep_their_rows():
-    some = joined(*tables(2, 1, 2), 2)
-    assert some.where(np.array([False, True, True, False])).pair_ids() == [("q0", 0, 1), ("q1", 0, 0)]
+def test_crossed_pairs_are_ordered_by_question_answer_and_correction():
+    """In whatever order corrections come."""
+    initial, corrections = tables(2, 2, 2)
+    some = cross_pairs(joined(initial, corrections[::-1], 2), 2)
+    assert keys(some)[:5] == [("q1", 1, 3), ("q1", 1, 2), ("q1", 1, 1), ("q1", 1, 0), ("q1", 0, 3)]
+    mixed = cross_pairs(joined(initial, corrections[::2] + corrections[1::2], 2), 2)
+    assert [key[:2] for key in keys(mixed)] == [(q, j) for q in ("q0", "q1") for j in (0, 1) for _ in range(4)]
+
+
+def test_texts_are_different_ones_of_each_question():
+    initial, corrections = tables(2, 2, 2)
+    for row_ in (*initial, *corrections):
+        row_["text"] = "same" if row_["init_index"] else "other"
+    samples = zip((initial, corrections), (INITIAL_ANSWERS, CORRECTIONS), strict=True)
+    ids, found, questions, answers, own = tabulate(
+        *(pa.Table.from_pylist(rows, schema=schema) for rows, schema in samples)
+    )
+    assert sorted(zip(found, (ids[row] for row in questions), strict=True)) == [
+        (text, question) for text in ("other", "same") for question in ("q0", "q1")
+    ]
+    for side, frame in (("initial", answers), ("correction", own)):
+        assert [found[row] for row in frame[f"{side}_text_row"]] == frame[f"{side}_text"].to_list()
+        assert [questions[row] for row in frame[f"{side}_text_row"]] == frame["question_row"].to_list()

@@ -1,4 +1,4 @@
-"""Shards spread over processes of this machine, each with a `Shards` of its own.
+"""Shards spread over processes of this machine.
 
 What comes back is in the order of the shards, and an error is that of the first shard that raised one, so nothing shows
 how many processes there were.
@@ -8,39 +8,39 @@ import contextlib
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import repeat
 from typing import Any
 
-from filtering.shards import Shards
 from store.errors import Interrupted, TryAgain
 from store.machine import num_cores
 from store.processes import die_with_parent
 
 PAIRS_PER_PROCESS = 20_000  # half a second of work, which is what the start of a process takes
 
-Map = Callable[[str, Sequence[tuple]], list[Any]]  # a method of Shards, its arguments for each shard: what it returns
+Each = Callable[[Callable[..., Any], Iterable[tuple]], list[Any]]  # a function, the arguments of each call: its results
 
-_shards: Shards  # of a worker process
+_shared: tuple[Any, ...]  # of a worker process
 
 
 def num_processes(setting: int, num_pairs: int) -> int:
-    """launcher.filter_processes, or with 0 one per core, fewer where they would have little to do."""
+    """Return launcher.filter_processes, or with 0 one per core, fewer where they would have little to do."""
     return setting or max(1, min(num_cores(), num_pairs // PAIRS_PER_PROCESS))
 
 
 @contextlib.contextmanager
-def spread(shards: Shards, processes: int) -> Iterator[Map]:
-    """A Map over so many processes, this one where it is one. None of them outlives the context or this process."""
+def spread(processes: int, *shared: Any) -> Iterator[Each]:
+    """Yield `each(function, tasks)`, which calls function(*shared, *task) for every task in so many processes, in this
+    one where it is one. None of them outlives the context or this process; `shared` is sent to each of them once."""
     if processes <= 1:
-        yield lambda method, tasks: [getattr(shards, method)(*task) for task in tasks]
+        yield lambda function, tasks: [function(*shared, *task) for task in tasks]
         return
-    spawn = multiprocessing.get_context("spawn")  # a fork would share Arrow's threads
-    pool = ProcessPoolExecutor(processes, spawn, initializer=_begin, initargs=(shards, os.getpid()))
+    spawn = multiprocessing.get_context("spawn")  # a fork would share threads of Arrow and of Polars, and hang
+    pool = ProcessPoolExecutor(processes, spawn, initializer=_begin, initargs=(shared, os.getpid()))
     try:
-        yield lambda method, tasks: list(pool.map(_call, repeat(method), tasks))
+        yield lambda function, tasks: list(pool.map(_call, repeat(function), tasks))
     except BrokenProcessPool:
         raise TryAgain(
             "a process of filtering ended before its work, as when the kernel kills it for lack of memory. Run the "
@@ -55,14 +55,14 @@ def spread(shards: Shards, processes: int) -> Iterator[Map]:
         pool.shutdown(cancel_futures=True)
 
 
-def _begin(shards: Shards, parent: int) -> None:
-    global _shards
-    _shards = shards
+def _begin(shared: tuple[Any, ...], parent: int) -> None:
+    global _shared
+    _shared = shared
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent too, which ends its workers
     die_with_parent()
     if os.getppid() != parent:  # it has died already
         os._exit(1)
 
 
-def _call(method: str, arguments: tuple) -> Any:
-    return getattr(_shards, method)(*arguments)
+def _call(function: Callable[..., Any], task: tuple) -> Any:
+    return function(*_shared, *task)

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from filtering.__main__ import filter_iteration
 from filtering.filters import Options
-from filtering.processes import PAIRS_PER_PROCESS, num_processes
 from filtering.source import Source
-from filtering.stage import filter_iteration
+from filtering.workers import PAIRS_PER_PROCESS, num_processes
 from store.errors import CorruptArtifact
 from tests.conftest import make_workspace
 from tests.filtering.test_stage import HELD_OUT, NUM_CORRECTIONS, SETTINGS, TRAIN, files
