@@ -58,7 +58,7 @@ ORDER BY iteration, pairs DESC, correction;
 
 -- Where do two rewards disagree: the gold somewhere in the text, but not in the final answer?
 SELECT iteration, split, question, answers, correction
-FROM trajectories WHERE correction_in_accuracy > correction_in_accuracy_final ORDER BY iteration, split, question_id;
+FROM trajectories WHERE correction_in_accuracy > correction_reward ORDER BY iteration, split, question_id;
 
 -- Which flags call for a second look at a score?
 SELECT split, iteration, flag, count(*) AS pairs

@@ -39,7 +39,7 @@ def equal_only_filter(name: str) -> str:
 
 def whole_text_score(reward: str) -> str:
     """Return the reward of the whole text, as the authors score: "not Paris" and a list of candidates are correct."""
-    return "in_accuracy" if reward == "in_accuracy_final" else reward
+    return "in_accuracy" if reward in ("in_accuracy_final", "answer_match") else reward
 
 
 def separate_prompt(messages: Messages, question: str, initial_answer: str) -> list[dict[str, str]]:

@@ -40,7 +40,7 @@ def test_equal_only_replaces_non_decreasing_alone():
 
 
 def test_whole_text_score_replaces_the_final_answer_alone():
-    assert {name for name in REWARDS if whole_text_score(name) != name} == {"in_accuracy_final"}
+    assert {name for name in REWARDS if whole_text_score(name) != name} == {"in_accuracy_final", "answer_match"}
     text, golds = ["Paris? No.\nFinal Answer: London"], [["Paris"]]
     assert REWARDS["in_accuracy_final"](text, golds) == [0]
     assert REWARDS[whole_text_score("in_accuracy_final")](text, golds) == [1]

@@ -18,7 +18,7 @@ def settings(*overrides: str):
 
 def test_compat_is_off_by_default():
     found = settings("strategy=ENF")
-    assert (found.filter, found.scoring.chosen, found.compat) == ("non_decreasing", "in_accuracy_final", [])
+    assert (found.filter, found.scoring.chosen, found.compat) == ("non_decreasing", "answer_match", [])
 
 
 def test_each_compat_switch_changes_its_own_setting():
