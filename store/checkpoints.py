@@ -146,8 +146,8 @@ def read_record(path: Path) -> Checkpoint | None:
     try:
         if values.pop("record_digest") != digest(values):
             raise ValueError("it was edited: its content does not match its digest")
-        if "alias_of" in values:  # its name in format 1: models in the cache outlive the runs they were fetched for
-            values["alias_of"] = values.pop("alias_of")
+        if "stands_for" in values:  # its name in format 1: models in the cache outlive the runs they were fetched for
+            values["alias_of"] = values.pop("stands_for")
         return Checkpoint(**values)
     except (ValueError, KeyError, TypeError) as error:
         raise corrupt(path, f"it is not a checkpoint record ({error})") from error

@@ -41,7 +41,7 @@ def test_a_cached_model_recorded_in_format_1_is_used(checkpoint):
     target, record = checkpoint
     values = json.loads((target / RECORD).read_text())
     del values["record_digest"]
-    values["alias_of"] = values.pop("alias_of")
+    values["stands_for"] = values.pop("alias_of")
     (target / RECORD).write_text(json.dumps(values | {"record_digest": digest(values)}))
     assert read_record(target / RECORD) == record
 
