@@ -20,12 +20,15 @@ import yaml
 from benchmarks.place import ROOT, memory
 from generation.engines.interface import Request, SamplingSettings
 from generation.engines.vllm import VllmEngine
+from store.machine import allocator
 
 TOKENS, SHORTEST, LONGEST = 2, 60, 250
 SAMPLES_OF_A_PROMPT = 5
 
 
 def main(arguments: list[str]) -> None:
+    if environment := allocator():  # which a process reads as it starts; its supervisor gives it to a worker
+        os.execve(sys.executable, sys.orig_argv, os.environ | environment)
     values = dict(argument.split("=", 1) for argument in arguments)
     samples, every = int(values["samples"]), int(values["every"])
     preset = yaml.safe_load((ROOT / "conf" / "engine" / "vllm_cpu.yaml").read_text(encoding="utf-8"))

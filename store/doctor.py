@@ -64,6 +64,8 @@ def system_rows() -> Iterator[tuple[str, str]]:
     yield "compilers", f"C: {machine.c_compiler() or 'none'}, C++: {machine.cxx_compiler() or 'none'}"
     yield "headers", str(machine.python_header() or "no Python.h")
     yield "libnuma", "there" if machine.has_library("libnuma.so.1") else "not there"
+    without = "glibc's; libtcmalloc-minimal4 keeps an engine's memory flatter"
+    yield "allocator", str(machine.tcmalloc() or without)
     yield "disk", f"{gib(machine.free_disk(ROOT))} free for .venv and runs/ ({ROOT})"
     folder = machine.build_folder()
     noexec = ", mounted noexec" if folder.is_dir() and machine.is_noexec(folder) else ""

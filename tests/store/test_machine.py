@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from store.errors import CorruptArtifact
-from store.machine import free_memory, is_noexec, model_tensors, num_cores
+from store.machine import TCMALLOC, allocator, free_memory, is_noexec, model_tensors, num_cores
 from store.tensors import read_tensors
 
 GIB = 2**30
@@ -110,3 +110,15 @@ def test_a_header_that_does_not_describe_its_file_is_refused_by_name(tmp_path, t
     with pytest.raises(CorruptArtifact, match=said) as refusal:
         read_tensors(tmp_path / "model.safetensors")
     assert "model.safetensors" in str(refusal.value)
+
+
+def test_a_worker_gets_the_allocator_that_keeps_memory_flat(tmp_path, monkeypatch):
+    for name in ("LD_PRELOAD", *(name for name in os.environ if name.startswith("MALLOC_"))):
+        monkeypatch.delenv(name, raising=False)
+    assert allocator(tmp_path).keys() == {"MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"}
+    library = tmp_path / "usr" / "lib" / "x86_64-linux-gnu" / TCMALLOC
+    library.parent.mkdir(parents=True)
+    library.touch()
+    assert allocator(tmp_path) == {"LD_PRELOAD": str(library)}
+    monkeypatch.setenv("MALLOC_ARENA_MAX", "2")  # the user's own
+    assert allocator(tmp_path) == {}
