@@ -25,8 +25,8 @@ FROM trajectories WHERE split = 'train' GROUP BY ALL ORDER BY iteration, kept DE
 
 -- How often does a correction repeat its initial answer, and how often is it truncated?
 SELECT split, iteration,
-       100 * avg(CAST(initial_answer = correction AS INTEGER)) AS copies,
-       100 * avg(CAST(correction_finish_reason = 'length' AS INTEGER)) AS cut_off
+       100 * avg(CAST(is_copy AS INTEGER)) AS copies,
+       100 * avg(CAST(correction_finish_reason = 'length' AS INTEGER)) AS truncated
 FROM trajectories GROUP BY ALL ORDER BY split, iteration;
 
 -- Which test questions did training teach, and which did it lose? Share of right corrections at the first and the last.

@@ -20,7 +20,6 @@ from store.shards import QUARANTINED, corrupt, read_bytes, required_manifest, ve
 
 BATCH_ROWS = 2**15
 TOKENS = ("initial_num_tokens", "correction_num_tokens")
-TEXTS = ("initial_answer", "correction")
 FINISH_REASONS = ("initial_finish_reason", "correction_finish_reason")
 STARTS_RIGHT = np.array([name.startswith("c") for name in TRANSITIONS])
 ENDS_RIGHT = np.array([name.endswith("c") for name in TRANSITIONS])
@@ -34,7 +33,7 @@ def question_counts(iteration: Iteration, split: str) -> QuestionCounts:
     """
     ids: list[np.ndarray] = []
     sums: list[dict[str, np.ndarray]] = []
-    columns = ["question_id", "transition", "kept", "flags", *TEXTS, *FINISH_REASONS, *TOKENS]
+    columns = ["question_id", "transition", "is_copy", "kept", "flags", *FINISH_REASONS, *TOKENS]
     for batch in _batches(iteration, split, columns, rewards=True):
         question = batch["question_id"].dictionary_encode()
         ids.append(question.dictionary.to_numpy(zero_copy_only=False).astype(str))
@@ -114,7 +113,7 @@ def _sums(batch: pa.RecordBatch, question: np.ndarray, num_questions: int) -> di
     transition = _transition_codes(batch["transition"])
     sums = {name: count(transition == code) for code, name in enumerate(TRANSITIONS)}
     sums["kept"] = count_true(batch["kept"])
-    sums["copies"] = count_true(pc.equal(batch["initial_answer"], batch["correction"]))
+    sums["copies"] = count_true(batch["is_copy"])
     sums["initial_truncated"] = count_true(pc.equal(batch["initial_finish_reason"], "length"))
     sums["correction_truncated"] = count_true(pc.equal(batch["correction_finish_reason"], "length"))
     flag = pc.list_flatten(batch["flags"]).dictionary_encode()

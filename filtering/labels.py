@@ -11,6 +11,7 @@ from store.fingerprint import stable_hash
 from store.schemas import TRANSITIONS
 
 NEVER, TRANSITION = pl.lit(False), pl.Enum(TRANSITIONS)
+IS_COPY = pl.col("initial_answer_number") == pl.col("correction_answer_number")
 # By what is trained (strategy.trains_on), of each pair: whether that text is truncated or empty, whether an earlier
 # pair has the very same, whether y2 repeats y1. Gold answers are whole, and were checked when questions were read.
 TRAINED = {
@@ -18,7 +19,7 @@ TRAINED = {
         "truncated": pl.col("correction_finish_reason") == "length",
         "empty": pl.col("correction_empty"),
         "repeated": NEVER,
-        "copy": pl.col("initial_text_row") == pl.col("correction_text_row"),
+        "copy": IS_COPY,
     },
     "initial_answers": {
         "truncated": pl.col("initial_finish_reason") == "length",
@@ -76,6 +77,7 @@ def label(pairs: pl.DataFrame, questions: pl.DataFrame, scoring: Scoring) -> pl.
         correction="correction_text",
         initial_reward=r1,
         correction_reward=r2,
+        is_copy=IS_COPY,
         kept=KEPT,
         transition=transition(r1, r2, scoring.threshold),
         flags=NAMES_OF_FLAGS,

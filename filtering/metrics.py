@@ -21,7 +21,7 @@ EXCLUSION_FLAGS = ("gold_in_question", "overlap", "shared_answer")  # of questio
 GROUP = ("transition", "reason", *EXCLUSION_FLAGS)
 COUNTED = [
     pl.len().alias("pairs"),
-    (pl.col("initial_text_row") == pl.col("correction_text_row")).sum().alias("copies"),
+    pl.col("is_copy").sum().alias("copies"),
     (pl.col("initial_finish_reason") == "length").sum().alias("initial_truncated"),
     (pl.col("correction_finish_reason") == "length").sum().alias("correction_truncated"),
     *(pl.col(flag).sum() for flag in FLAGS if flag not in GROUP),

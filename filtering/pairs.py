@@ -37,6 +37,11 @@ class Shard:
     texts: Texts
     golds: Golds
 
+    @property
+    def answer_numbers(self) -> np.ndarray:
+        """Return which of the texts are alike but for what a model thinks before it answers: a number for each."""
+        return pa.array(self.texts).dictionary_encode().indices.to_numpy()
+
 
 def read_shard(source: Source, compat: list[str], split: str, file: str, *more: str, checked: bool = False) -> Shard:
     """Read a shard of samples, with `more` of their columns, and join it. CorruptArtifact where it is not sound, unless

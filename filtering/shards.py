@@ -33,8 +33,8 @@ def score(source: Source, settings: Settings, split: str, file: str) -> tuple[Sc
     other pairs."""
     shard = read_shard(source, settings.compat, split, file)
     scores = {name: REWARDS[name](shard.texts, shard.golds) for name in settings.scoring.rewards}
-    empty = {"empty": [not text.strip() for text in shard.texts]}
-    pairs = with_texts(shard, scores | empty)
+    known = {"empty": [not text.strip() for text in shard.texts], "answer_number": shard.answer_numbers}
+    pairs = with_texts(shard, scores | known)
     scored, unscorable = scorable(pairs, scores)
     ids = shard.questions["question_id"]
     quarantined = [
@@ -52,9 +52,10 @@ def write(
     manifests say of both, and the counts for metrics.json. reasons: of the scorable pairs, as `select` gives them."""
     columns = ("token_ids", *(sft.PROMPT if sft_name else ()))
     shard = read_shard(source, settings.compat, split, file, *columns, checked=True)
-    final_answers = {"final_answer": [text[1:-1] for text in shard.texts.final.normalized]}
+    final_answers = [text[1:-1] for text in shard.texts.final.normalized]
+    known = {"final_answer": final_answers, "answer_number": shard.answer_numbers}
     flags = text_flags(shard.texts, shard.golds, settings.scoring.expects_marker)
-    pairs, _ = scorable(with_texts(shard, scores | final_answers | flags), scores)
+    pairs, _ = scorable(with_texts(shard, scores | known | flags), scores)
     pairs = label(pairs.with_columns(reason=reasons, split=pl.lit(split)), shard.questions, settings.scoring)
 
     folder, header = source.folder, header | {"split": split}

@@ -63,6 +63,7 @@ _TRAJECTORY = (
     ("initial_reward", pa.float32()),  # the chosen reward, r(y1)
     ("correction_reward", pa.float32()),  # r(y2)
     ("transition", pa.string()),  # i->c, c->i, c->c, i->i
+    ("is_copy", pa.bool_()),  # the correction is its initial answer verbatim, but for what a model thinks before it
     ("kept", pa.bool_()),
     ("reason", pa.string()),
     ("flags", pa.list_(pa.field("element", pa.string(), False))),

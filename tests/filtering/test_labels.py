@@ -29,7 +29,17 @@ def test_a_pair_has_the_flags_of_its_question_and_of_both_texts_in_one_order():
     columns = {f"{side}_{flag}": [False] * 3 for side in ("initial", "correction") for flag in TEXT_FLAGS}
     columns |= {"initial_negation": [False, True, False], "correction_no_final_answer": [True, True, False]}
     rewards = {f"{side}_in_accuracy_final": [0.0, 1.0, 0.0] for side in ("initial", "correction")}
-    pairs = pl.DataFrame({"question_row": [1, 0, 1], "initial_text": "x", "correction_text": "y"} | columns | rewards)
+    pairs = pl.DataFrame(
+        {
+            "question_row": [1, 0, 1],
+            "initial_text": "x",
+            "correction_text": "y",
+            "initial_answer_number": 0,
+            "correction_answer_number": 1,
+        }
+        | columns
+        | rewards
+    )
     pairs = pairs.with_columns(reason=pl.lit("improving", REASON))
     found = label(pairs, questions, SETTINGS.scoring)["flags"].to_list()
     of_question = ["gold_in_question", "degenerate_gold", "overlap", "shared_answer"]
@@ -50,7 +60,7 @@ def test_what_is_trained_decides_which_text_is_looked_at(trains_on, truncated, e
     pairs = pl.DataFrame({
         **dict(zip(PAIR, ([0, 0, 0], [0, 0, 1], [0, 1, 0]), strict=True)),
         "initial_text": ["a...", "a...", "b"], "correction_text": ["b", "", "b..."],
-        "initial_text_row": [0, 0, 1], "correction_text_row": [1, 2, 3],
+        "initial_answer_number": [0, 0, 1], "correction_answer_number": [1, 2, 3],
         "initial_finish_reason": ["length", "length", "stop"], "correction_finish_reason": ["stop", "stop", "length"],
         "initial_empty": [False] * 3, "correction_empty": [False, True, False],
         "initial_in_accuracy_final": [1.0, 1.0, 1.0], "correction_in_accuracy_final": [1.0, 1.0, 1.0],

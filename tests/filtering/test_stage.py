@@ -137,6 +137,19 @@ def test_only_cross_pairing_uses_the_correction_of_another_initial_answer(make_r
     assert (kept["init_index"], kept["corr_index"]) == (0, 1)
 
 
+def test_thoughts_are_neither_scored_nor_compared(make_run):
+    thought = "<think>Rome? No.</think>"
+    texts = [f"{thought}Paris", "<think>Perhaps.</think>Paris", f"{thought}Rome", f"{thought}"]
+    asked = ("q0", "capital of italy", ["Rome"], [("<think>Paris it is.</think>Paris", texts)])
+    run = make_run({"train": [asked]})
+    filter_iteration(Source(run, 0, {"train": 4}), SETTINGS, 0)
+    found = rows(run)
+    assert [row["is_copy"] for row in found] == [True, True, False, False]
+    assert [row["transition"] for row in found] == ["i->i", "i->i", "i->c", "i->i"]
+    assert [row["correction"] for row in found] == texts  # the sampled text stays
+    assert found[3]["reason"] == "empty"
+
+
 def test_metrics_are_what_duckdb_counts_in_the_files(run):
     summary = filter_iteration(source(run), SETTINGS, 0)
     assert json.loads(run.iteration(0).metrics.read_bytes()) == summary
@@ -144,7 +157,7 @@ def test_metrics_are_what_duckdb_counts_in_the_files(run):
     for split, metrics in summary["splits"].items():
         counted = duckdb.sql(f"""
             select count(*), count(distinct question_id), sum((initial_reward >= 0.5)::int),
-                sum((correction_reward >= 0.5)::int), sum(kept::int), sum((initial_answer = correction)::int),
+                sum((correction_reward >= 0.5)::int), sum(kept::int), sum(is_copy::int),
                 sum((correction_finish_reason = 'length')::int), avg(initial_token_f1),
                 sum(list_contains(flags, 'correction_no_final_answer')::int)
             from read_parquet({files}) where split = '{split}'

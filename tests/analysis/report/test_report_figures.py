@@ -15,7 +15,7 @@ SHARES = {  # as DuckDB sees them; shares of what the second condition selects
     **{name: (f"transition = '{name}'", "true") for name in TRANSITIONS},
     "i->c_of_incorrect": ("transition = 'i->c'", "transition IN ('i->c', 'i->i')"),
     "c->i_of_correct": ("transition = 'c->i'", "transition IN ('c->i', 'c->c')"),
-    "copy_rate": ("initial_answer = correction", "true"),
+    "copy_rate": ("is_copy", "true"),
     "initial_truncation_rate": ("initial_finish_reason = 'length'", "true"),
     "correction_truncation_rate": ("correction_finish_reason = 'length'", "true"),
     "initial_format_failure_rate": ("list_contains(flags, 'initial_no_final_answer')", "true"),
