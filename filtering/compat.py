@@ -23,7 +23,7 @@ def cross_pairs(pairs: pl.DataFrame, num_corrections: int) -> pl.DataFrame:
     of_correction = pl.col("^correction.*$")
     number = pl.col("init_index") * num_corrections + pl.col("corr_index")
     corrections = pairs.select("question_row", of_correction, corr_index=number)
-    prompts = pairs.drop(of_correction, "corr_index").unique(
+    prompts = pairs.select(pl.exclude("^correction.*$", "corr_index")).unique(
         ("question_row", "init_index"), keep="first", maintain_order=True
     )
     first_met = pl.int_range(pl.len()).min().over("question_row")

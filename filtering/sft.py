@@ -40,7 +40,8 @@ def of_gold_answers(kept: pl.DataFrame, initial: pa.Table, tokenize: Callable[[s
     """Return the first gold answers of the kept pairs as rows of schemas.SFT, to the prompt of the initial answer."""
     texts = kept["answers"].list.first().to_list()
     completions = pa.array(texts, pa.string()), pa.array(map(tokenize, texts), TOKENS)
-    return rows(kept, *taken(initial, kept["initial_row"], *PROMPT), *completions)
+    prompt, prompt_ids = taken(initial, kept["initial_row"], *PROMPT)
+    return rows(kept, prompt, prompt_ids, *completions)
 
 
 def rows(

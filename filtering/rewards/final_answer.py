@@ -149,7 +149,8 @@ def _markers(text: str, lowered: str) -> tuple[list[int], list[tuple[int, int]]]
         verdict = VERDICT.match(lowered, at) if match["verb"] is not None and not match["colon"] else None
         if verdict and not _is_title(text, match, verdict):
             if not match["candidate"] or NEGATIVE.search(verdict[0]):  # else the verdict names the answer
-                verdicts.append((match.start() - len(NAMED.search(before)[0]), verdict.end()))
+                named = NAMED.search(before)
+                verdicts.append((match.start() - (len(named[0]) if named else 0), verdict.end()))
         elif _is_claim(match, before, lowered):
             ends.append(match.end())
     return ends, verdicts

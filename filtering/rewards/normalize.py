@@ -14,6 +14,7 @@ import string
 import sys
 import unicodedata
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import numpy as np
 
@@ -33,7 +34,7 @@ class Normalizer:
     """Columns in one Unicode form and lower case, without articles, each character as `becomes` says: it remains
     itself, becomes a space, stands between spaces, or is dropped ("")."""
 
-    def __init__(self, form: str, becomes: Callable[[str], str]) -> None:
+    def __init__(self, form: Literal["NFC", "NFD", "NFKC"], becomes: Callable[[str], str]) -> None:
         self._form, self._becomes = form, becomes
         self._stands_for = np.zeros(sys.maxunicode + 1, dtype=np.uint8)  # filled as characters are met
         self._stands_for[ord(SEPARATOR)] = ord(SEPARATOR)

@@ -91,7 +91,7 @@ class Supervisor:
             process = subprocess.Popen(
                 self.command + arguments, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
                 pass_fds=(write_end,), start_new_session=True,
-                env=os.environ | allocator() | (self.shares[rank] if self.shares else {}),
+                env=os.environ | allocator() | dict(self.shares[rank] if self.shares else {}),
             )  # fmt: skip
         os.close(write_end)
         os.set_blocking(read_end, False)
