@@ -31,7 +31,7 @@ def test_a_pair_has_the_flags_of_its_question_and_of_both_texts_in_one_order():
     rewards = {f"{side}_in_accuracy_final": [0.0, 1.0, 0.0] for side in ("initial", "correction")}
     pairs = pl.DataFrame({"question_row": [1, 0, 1], "initial_text": "x", "correction_text": "y"} | columns | rewards)
     pairs = pairs.with_columns(reason=pl.lit("improving", REASON))
-    found = label(pairs, questions, SETTINGS.scoring)["flags"].to_list()
+    found = label(pairs, questions, SETTINGS.scoring, "train")["flags"].to_list()
     of_question = ["gold_in_question", "degenerate_gold", "overlap", "shared_answer"]
     assert found == [
         [*of_question, "correction_no_final_answer"],
