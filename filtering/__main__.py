@@ -17,9 +17,10 @@ from conf.stored import samples_run
 from conf.strategy import samples_per_question
 from filtering import shards
 from filtering.baselines import end_of_turn
+from filtering.configured import settings_of
 from filtering.filters import any_kept, select
 from filtering.report import describe
-from filtering.settings import Settings, settings_of
+from filtering.settings import Settings
 from filtering.source import Source
 from filtering.stage import finish, header_of, is_complete, publish_stats, refuse_unscorable, sft_names
 from filtering.workers import num_processes, spread

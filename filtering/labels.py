@@ -8,9 +8,8 @@ from filtering.pairs import ANSWER, PAIR
 from filtering.rewards.texts import Golds
 from filtering.settings import Scoring, Settings
 from store.fingerprint import stable_hash
-from store.schemas import TRANSITIONS
 
-NEVER, TRANSITION = pl.lit(False), pl.Enum(TRANSITIONS)
+NEVER = pl.lit(False)
 IS_COPY = pl.col("initial_answer_number") == pl.col("correction_answer_number")
 # By what is trained (strategy.trains_on), of each pair: whether that text is truncated or empty, whether an earlier
 # pair has the very same, whether y2 repeats y1. Gold answers are whole, and were checked when questions were read.
@@ -65,7 +64,7 @@ def selectable(pairs: pl.DataFrame, ids: pl.Series, settings: Settings, split: s
     return numbers.join(hashed, on="row", how="left", maintain_order="left").drop("row")
 
 
-def label(pairs: pl.DataFrame, questions: pl.DataFrame, scoring: Scoring) -> pl.DataFrame:
+def label(pairs: pl.DataFrame, questions: pl.DataFrame, scoring: Scoring, split: str) -> pl.DataFrame:
     """Return the columns of trajectories and more: what is known of the question, whether the pair is kept, its
     transition and the names of its flags."""
     texts, golds = questions["question"].to_list(), Golds(questions["answers"].to_list())
@@ -73,12 +72,14 @@ def label(pairs: pl.DataFrame, questions: pl.DataFrame, scoring: Scoring) -> pl.
     pairs = pairs.hstack(questions)
     r1, r2 = (pl.col(f"{side}_{scoring.chosen}") for side in ("initial", "correction"))
     return pairs.with_columns(
+        split=pl.lit(split),
         initial_answer="initial_text",
         correction="correction_text",
         initial_reward=r1,
         correction_reward=r2,
         is_copy=IS_COPY,
         kept=KEPT,
+        reason=pl.col("reason").cast(pl.String),
         transition=transition(r1, r2, scoring.threshold),
         flags=NAMES_OF_FLAGS,
     )
@@ -88,8 +89,8 @@ def transition(r1: pl.Expr, r2: pl.Expr, threshold: float) -> pl.Expr:
     """Return one of TRANSITIONS, from incorrect or correct to incorrect or correct."""
     before, after = is_correct(r1, threshold), is_correct(r2, threshold)
     return (
-        pl.when(~before & after).then(pl.lit("i->c", TRANSITION))
-        .when(before & ~after).then(pl.lit("c->i", TRANSITION))
-        .when(before & after).then(pl.lit("c->c", TRANSITION))
-        .otherwise(pl.lit("i->i", TRANSITION))
+        pl.when(~before & after).then(pl.lit("i->c"))
+        .when(before & ~after).then(pl.lit("c->i"))
+        .when(before & after).then(pl.lit("c->c"))
+        .otherwise(pl.lit("i->i"))
     )  # fmt: skip

@@ -13,7 +13,6 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from filtering.filters import KEPT
 from filtering.flags import FLAGS
 from store.schemas import TRANSITIONS
 
@@ -24,6 +23,7 @@ COUNTED = [
     pl.col("is_copy").sum().alias("copies"),
     (pl.col("initial_finish_reason") == "length").sum().alias("initial_truncated"),
     (pl.col("correction_finish_reason") == "length").sum().alias("correction_truncated"),
+    pl.col("kept").sum(),
     *(pl.col(flag).sum() for flag in FLAGS if flag not in GROUP),
 ]
 # Of a shard: the counts of its pairs by GROUP, those of its samples, and {reward column: exact_sum}.
@@ -72,7 +72,7 @@ def summarize(shards: Iterable[Counts]) -> dict[str, Any]:
         "num_initial_answer_tokens": samples["initial_answer_tokens"],
         "num_correction_tokens": samples["correction_tokens"],
         "mean_rewards": means,
-        "num_kept": pairs.filter(KEPT)["pairs"].sum(),
+        "num_kept": total["kept"],
         "reasons": dict(sorted(reasons.iter_rows())),
         "flags": flags,
     }

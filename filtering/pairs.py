@@ -43,13 +43,13 @@ class Shard:
         return pa.array(self.texts).dictionary_encode().indices.to_numpy()
 
 
-def read_shard(source: Source, compat: list[str], split: str, file: str, *more: str, checked: bool = False) -> Shard:
-    """Read a shard of samples, with `more` of their columns, and join it. CorruptArtifact where it is not sound, unless
-    it has been checked before."""
+def read_shard(source: Source, compat: list[str], split: str, file: str, *more: str) -> Shard:
+    """Read a shard of samples, with `more` of their columns, and join it. With the initial_answer that corrections say
+    they correct, it is checked: CorruptArtifact where it is not sound."""
     path, initial, corrections = source.read(split, file, *more)
     ids, texts, questions, answers, own = tabulate(initial, corrections)
     pairs, num_corrections = join(answers, own), source.num_corrections[split]
-    if not checked:
+    if "initial_answer" in more:
         check(path, ids, answers, pairs, num_corrections, source.quarantined)
     if "cross_pairing" in compat and split == "train":  # held-out pairs are never crossed
         pairs = cross_pairs(pairs, num_corrections)
@@ -71,9 +71,10 @@ def tabulate(
     answers = sampled("initial", initial, questions[0], text_rows[0])
     own = sampled("correction", corrections, questions[1], text_rows[1]) | {
         "corr_index": corrections["corr_index"],
-        "corrects": corrections["initial_answer"],
         "prompt_row": np.arange(len(corrections)),
     }
+    if "initial_answer" in corrections.column_names:
+        own["corrects"] = corrections["initial_answer"]
     distinct = values.take(pa.array(different & 0xFFFFFFFF)).to_numpy(zero_copy_only=False).tolist()
     frames = (pl.DataFrame(pl.from_arrow(pa.table(columns))) for columns in (answers, own))
     return ids.to_pylist(), distinct, (different >> 32).tolist(), *frames

@@ -21,7 +21,7 @@ from filtering.settings import Settings
 from filtering.source import Source
 from store.publish import write_atomic
 from store.schemas import SFT, trajectories
-from store.shards import corrupt, describe_shard, encode_shard, read_bytes, verify_shard
+from store.shards import corrupt, describe_encoded, encode_shard, read_bytes
 
 Rows = list[dict[str, Any]]
 Scores = dict[str, np.ndarray]  # {reward: float32 of shape (n,)}, an entry for each of a Shard's texts
@@ -31,7 +31,7 @@ Written = tuple[dict[str, Any], dict[str, Any] | None, metrics.Counts]
 def score(source: Source, settings: Settings, split: str, file: str) -> tuple[Scores, pl.DataFrame, Rows]:
     """Return r(y) of every text, what `select` needs of every pair that has all rewards, and quarantined rows for the
     other pairs."""
-    shard = read_shard(source, settings.compat, split, file)
+    shard = read_shard(source, settings.compat, split, file, "initial_answer")
     scores = {name: REWARDS[name](shard.texts, shard.golds) for name in settings.scoring.rewards}
     known = {"empty": [not text.strip() for text in shard.texts], "answer_number": shard.answer_numbers}
     pairs = with_texts(shard, scores | known)
@@ -51,18 +51,17 @@ def write(
     """Publish the shard of trajectories/ and, where any pair is kept, the shard `sft_name` of sft/; return what the
     manifests say of both, and the counts for metrics.json. reasons: of the scorable pairs, as `select` gives them."""
     columns = ("token_ids", *(sft.PROMPT if sft_name else ()))
-    shard = read_shard(source, settings.compat, split, file, *columns, checked=True)
+    shard = read_shard(source, settings.compat, split, file, *columns)
     final_answers = [text[1:-1] for text in shard.texts.final.normalized]
     known = {"final_answer": final_answers, "answer_number": shard.answer_numbers}
     flags = text_flags(shard.texts, shard.golds, settings.scoring.expects_marker)
     pairs, _ = scorable(with_texts(shard, scores | known | flags), scores)
-    pairs = label(pairs.with_columns(reason=reasons, split=pl.lit(split)), shard.questions, settings.scoring)
+    pairs = label(pairs.hstack([reasons.alias("reason")]), shard.questions, settings.scoring, split)
 
     folder, header = source.folder, header | {"split": split}
     pairs_header = header | {"stage": "trajectories", "quarantined": quarantined}
     schema = trajectories(settings.scoring.rewards)
-    table = pairs.select(schema.names).with_columns(pl.selectors.enum().cast(pl.String)).rechunk()
-    table = table.to_arrow(compat_level=pl.CompatLevel.oldest())
+    table = pairs.select(schema.names).rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
     described = publish_shard(folder.trajectories / file, table, schema, pairs_header)
     described_sft = None
     if sft_name:
@@ -90,4 +89,4 @@ def publish_shard(path: Path, table: pa.Table, schema: pa.Schema, header: dict[s
     content = encode_shard(table, schema, header)
     if not write_atomic(path, content) and read_bytes(path) != content:
         raise corrupt(path, "it is not what these samples and settings give")
-    return describe_shard(content, verify_shard(content, path))
+    return describe_encoded(content, table)

@@ -94,10 +94,10 @@ class Source:
         """Return the path of a shard of corrections, its initial answers y1_ij and its corrections y2_ijk: the columns
         SAMPLED and `more`."""
         (folder, entries), (other_folder, other_entries) = self._listings(split)
-        columns, path = (*SAMPLED, *more), other_folder / file
-        initial = read_listed(folder / file, entries[file], INITIAL_ANSWERS, columns)
-        columns = (*columns, "corr_index", "initial_answer")
-        corrections = read_listed(path, other_entries[file], CORRECTIONS, columns)
+        path = other_folder / file
+        own = [name for name in more if name in INITIAL_ANSWERS.names]
+        initial = read_listed(folder / file, entries[file], INITIAL_ANSWERS, (*SAMPLED, *own))
+        corrections = read_listed(path, other_entries[file], CORRECTIONS, (*SAMPLED, "corr_index", *more))
         return path, initial, corrections
 
     def initial_answers(self, split: str, columns: Sequence[str]) -> Iterator[pl.DataFrame]:

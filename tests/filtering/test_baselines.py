@@ -9,7 +9,7 @@ from conf.__main__ import composed
 from conf.schema import validate
 from filtering.__main__ import filter_iteration
 from filtering.baselines import end_of_turn, tokenizer
-from filtering.settings import settings_of
+from filtering.configured import settings_of
 from filtering.source import Source
 from store.errors import ConfigError
 from store.run import Run

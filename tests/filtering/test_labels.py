@@ -41,7 +41,7 @@ def test_a_pair_has_the_flags_of_its_question_and_of_both_texts_in_one_order():
         | rewards
     )
     pairs = pairs.with_columns(reason=pl.lit("improving", REASON))
-    found = label(pairs, questions, SETTINGS.scoring)["flags"].to_list()
+    found = label(pairs, questions, SETTINGS.scoring, "train")["flags"].to_list()
     of_question = ["gold_in_question", "degenerate_gold", "overlap", "shared_answer"]
     assert found == [
         [*of_question, "correction_no_final_answer"],

@@ -7,7 +7,7 @@ import pytest
 
 from conf.__main__ import composed
 from conf.schema import validate
-from filtering.settings import settings_of
+from filtering.configured import settings_of
 from store.errors import ConfigError
 from store.run import Run
 

@@ -22,7 +22,7 @@ NUM = {"train": 2}
 
 def read(run, iteration: int = 0) -> list[tuple[str, int, int]]:
     source = Source(run, iteration, NUM)
-    shards = [read_shard(source, [], "train", file) for file in source.files("train")]
+    shards = [read_shard(source, [], "train", file, "initial_answer") for file in source.files("train")]
     keys = ((shard.questions["question_id"], *key) for shard in shards for key in shard.pairs.select(PAIR).rows())
     return [(ids[row], j, k) for ids, row, j, k in keys]
 
