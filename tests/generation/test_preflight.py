@@ -101,7 +101,7 @@ def test_every_worker_of_this_machine_counts(workspace):
     assert f"takes at least {2 * each:.1f} GiB here (2 x 0.0 GiB of weights and {each:.1f} GiB" in done.stderr
 
 
-def test_transformers_sets_no_cache_aside(workspace, refuse, tiny_model, tmp_path):
+def test_transformers_reserves_no_cache(workspace, refuse, tiny_model, tmp_path):
     workspace.start("demo", "engine=transformers")
     replace_model(workspace, "demo", large_model(tiny_model, tmp_path / "large", 4000))
     refuse("demo", "takes at least 4,000.0 GiB here (1 x 4,000.0 GiB of weights and 0.0 GiB of KV cache)")
@@ -202,7 +202,7 @@ def test_a_step_is_the_scores_of_all_sequences_or_the_widest_layer():
     assert step_bytes({"text_config": shape}, {"max_num_seqs": 500}, 2, 1) == 0
 
 
-def test_what_is_left_to_vllm_is_not_reckoned(workspace, tiny_model, tmp_path):
+def test_what_is_left_to_vllm_is_not_estimated(workspace, tiny_model, tmp_path):
     (tmp_path / "vllm.py").write_text("raise SystemExit(2)  # a worker was started")
     workspace.environment["PYTHONPATH"] = f"{tmp_path}:{workspace.environment['PYTHONPATH']}"
     workspace.start("demo", *VLLM, "+engine.args.quantization=fp8", "engine.throughput.kv_cache_gib=9000")
@@ -238,5 +238,5 @@ def header_size(model: Path) -> int:
         ({"text_config": SMOLLM2}, 0),
     ],
 )
-def test_a_token_of_kv_cache_is_reckoned_where_every_layer_keeps_all_tokens(shape, expected):
+def test_a_token_of_kv_cache_is_estimated_where_every_layer_keeps_all_tokens(shape, expected):
     assert cache_of_a_token(shape, 2) == expected
