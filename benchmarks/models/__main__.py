@@ -68,13 +68,11 @@ def main(arguments: list[str]) -> None:
     options = dict(a.split("=", 1) for a in arguments if "=" in a)
     names = [a for a in arguments if "=" not in a and a != "write"]
     known = {family.name: family for family in FAMILIES}
-    if (
-        options.keys() - {"engine", "cache"}
-        or set(names) - known.keys()
-        or options.get("engine", "vllm") not in ENGINES
-    ):
-        sys.exit(f"usage: python -m benchmarks.models [write] [engine={'|'.join(ENGINES)}] [cache=<folder>] "
-                 f"[{' | '.join(map(repr, known))}] ...")  # fmt: skip
+    choices = {"engine": ENGINES, "only": VARIANTS}
+    wrong = any(value not in choices[key] for key, value in options.items() if key in choices)
+    if wrong or options.keys() - {*choices, "cache"} or set(names) - known.keys():
+        choosing = " ".join(f"[{key}={'|'.join(values)}]" for key, values in choices.items())
+        sys.exit(f"usage: python -m benchmarks.models [write] {choosing} [cache=<folder>] [{' | '.join(known)}] ...")
     cache = Path(options.get("cache") or cache_folder() / "tokenizers").absolute()
     if "write" not in arguments:
         settle("cpu", "cpu")
