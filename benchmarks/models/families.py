@@ -210,7 +210,8 @@ FAMILIES = [
     Family(
         "LFM2",
         dict(model_type="lfm2", vocab_size=65536, max_position_embeddings=128000, tie_word_embeddings=True,
-             block_auto_adjust_ff_dim=False, layer_types=["conv", "full_attention"]),
+             block_auto_adjust_ff_dim=False, layer_types=["conv", "full_attention"],
+             conv_dim=64, conv_dim_out=64, block_dim=64, block_ff_dim=128),
         llama_cpp(
             "starcoder",
             tokens={"bos_token": "<|startoftext|>", "eos_token": "<|im_end|>", "pad_token": "<|pad|>"},
