@@ -157,6 +157,8 @@ def failure(place: Path, stage: list[str]) -> str:
 
 def unlike(base: Path, trained: Path) -> str:
     """Return in what a checkpoint's layout differs from its base's, or that nothing of it was trained, else nothing."""
+    if not (trained / "model.safetensors").exists():
+        return ", nothing trained"
     shapes = [{name: (t.dtype, t.shape) for name, t in read_tensors(folder / "model.safetensors").items()}
               for folder in (base, trained)]  # fmt: skip
     if shapes[0] != shapes[1]:

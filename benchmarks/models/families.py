@@ -20,7 +20,8 @@ OLLAMA = Npm("@huggingface/ollama-utils@0.0.18")
 class Family:
     """config: of its transformers class, beside the sizes of TINY. stops: the tokens that end an answer.
 
-    template: None where the package of the vocabulary has it. args: `model.template_args`. note: what the table says.
+    template: None where the package of the vocabulary has it. args: `model.template_args`. frequent: tokens that the
+    random model writes often, where an answer would be empty without. note: what the table says.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Family:
     template: Member | None = None
     args: dict[str, Any] = field(default_factory=dict)
     settings: tuple[str, ...] = ()
+    frequent: tuple[str, ...] = ()
     note: str = ""
 
 
@@ -194,7 +196,7 @@ FAMILIES = [
                 "<think>", "</think>",
             ),
         ),
-        ("<｜end▁of▁sentence｜>",), of_trl("deepseek_r1_distill"), settings=THINKING,
+        ("<｜end▁of▁sentence｜>",), of_trl("deepseek_r1_distill"), settings=THINKING, frequent=("</think>",),
         note="Qwen2.5's vocabulary, seven tokens renamed as the family has them; the prompt opens the thought",
     ),
     Family(
@@ -204,7 +206,7 @@ FAMILIES = [
             named={128000: "<｜begin▁of▁sentence｜>", 128001: "<｜end▁of▁sentence｜>"}
             | named(128011, "<｜User｜>", "<｜Assistant｜>", "<think>", "</think>"),
         ),
-        ("<｜end▁of▁sentence｜>",), of_trl("deepseek_r1_distill"), settings=THINKING,
+        ("<｜end▁of▁sentence｜>",), of_trl("deepseek_r1_distill"), settings=THINKING, frequent=("</think>",),
         note="Llama 3's vocabulary, six tokens renamed as the family has them; the prompt opens the thought",
     ),
     Family(
