@@ -129,8 +129,8 @@ def iterate(place: Path, family: Family, model: Path, engine: str, run: str, set
     (place / "questions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in QUESTIONS), encoding="utf-8")
     args = "{" + ", ".join(f"{key}: {str(value).lower()}" for key, value in family.args.items()) + "}"
     overrides = [
-        *SETTINGS, *ENGINES[engine], *family.settings, *settings, f"model.path={model}", f"model.template_args={args}",
-        f"data.files.questions.path={place / 'questions.jsonl'}",
+        *SETTINGS, *ENGINES[engine], *family.settings, *(family.with_vllm if engine == "vllm" else ()), *settings,
+        f"model.path={model}", f"model.template_args={args}", f"data.files.questions.path={place / 'questions.jsonl'}",
     ]  # fmt: skip
     started, name = time.monotonic(), f"run={run}"
     stages = [["conf", name, *overrides], ["data", name], ["training.base_model", name]]

@@ -20,8 +20,9 @@ OLLAMA = Npm("@huggingface/ollama-utils@0.0.18")
 class Family:
     """config: of its transformers class, beside the sizes of TINY. stops: the tokens that end an answer.
 
-    template: None where the package of the vocabulary has it. args: `model.template_args`. frequent: tokens that the
-    random model writes often, where an answer would be empty without. note: what the table says.
+    template: None where the package of the vocabulary has it. args: `model.template_args`. settings: of its runs;
+    with_vllm: of those with that engine. frequent: tokens that the random model writes often, where an answer would be
+    empty without. note: what the table says.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Family:
     template: Member | None = None
     args: dict[str, Any] = field(default_factory=dict)
     settings: tuple[str, ...] = ()
+    with_vllm: tuple[str, ...] = ()
     frequent: tuple[str, ...] = ()
     note: str = ""
 
@@ -220,7 +222,7 @@ FAMILIES = [
             named=named(0, "<|pad|>", "<|startoftext|>", "<|endoftext|>")
             | named(6, "<|im_start|>", "<|im_end|>", "<|tool_list_start|>", "<|tool_list_end|>"),
         ),
-        ("<|im_end|>",), of_trl("lfm2"), settings=("engine.throughput.enable_prefix_caching=false",),
+        ("<|im_end|>",), of_trl("lfm2"), with_vllm=("engine.throughput.enable_prefix_caching=false",),
         note="no package has its vocabulary: StarCoder's, with its control tokens; convolutions beside attention",
     ),
     Family(
