@@ -68,13 +68,11 @@ def main(arguments: list[str]) -> None:
     options = dict(a.split("=", 1) for a in arguments if "=" in a)
     names = [a for a in arguments if "=" not in a and a != "write"]
     known = {family.name: family for family in FAMILIES}
-    if (
-        options.keys() - {"engine", "cache"}
-        or set(names) - known.keys()
-        or options.get("engine", "vllm") not in ENGINES
-    ):
-        sys.exit(f"usage: python -m benchmarks.models [write] [engine={'|'.join(ENGINES)}] [cache=<folder>] "
-                 f"[{' | '.join(map(repr, known))}] ...")  # fmt: skip
+    choices = {"engine": ENGINES, "only": VARIANTS}
+    wrong = any(value not in choices[key] for key, value in options.items() if key in choices)
+    if wrong or options.keys() - {*choices, "cache"} or set(names) - known.keys():
+        choosing = " ".join(f"[{key}={'|'.join(values)}]" for key, values in choices.items())
+        sys.exit(f"usage: python -m benchmarks.models [write] {choosing} [cache=<folder>] [{' | '.join(known)}] ...")
     cache = Path(options.get("cache") or cache_folder() / "tokenizers").absolute()
     if "write" not in arguments:
         settle("cpu", "cpu")
@@ -131,8 +129,8 @@ def iterate(place: Path, family: Family, model: Path, engine: str, run: str, set
     (place / "questions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in QUESTIONS), encoding="utf-8")
     args = "{" + ", ".join(f"{key}: {str(value).lower()}" for key, value in family.args.items()) + "}"
     overrides = [
-        *SETTINGS, *ENGINES[engine], *family.settings, *settings, f"model.path={model}", f"model.template_args={args}",
-        f"data.files.questions.path={place / 'questions.jsonl'}",
+        *SETTINGS, *ENGINES[engine], *family.settings, *(family.with_vllm if engine == "vllm" else ()), *settings,
+        f"model.path={model}", f"model.template_args={args}", f"data.files.questions.path={place / 'questions.jsonl'}",
     ]  # fmt: skip
     started, name = time.monotonic(), f"run={run}"
     stages = [["conf", name, *overrides], ["data", name], ["training.base_model", name]]
@@ -159,6 +157,8 @@ def failure(place: Path, stage: list[str]) -> str:
 
 def unlike(base: Path, trained: Path) -> str:
     """Return in what a checkpoint's layout differs from its base's, or that nothing of it was trained, else nothing."""
+    if not (trained / "model.safetensors").exists():
+        return ", nothing trained"
     shapes = [{name: (t.dtype, t.shape) for name, t in read_tensors(folder / "model.safetensors").items()}
               for folder in (base, trained)]  # fmt: skip
     if shapes[0] != shapes[1]:

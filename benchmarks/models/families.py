@@ -20,7 +20,9 @@ OLLAMA = Npm("@huggingface/ollama-utils@0.0.18")
 class Family:
     """config: of its transformers class, beside the sizes of TINY. stops: the tokens that end an answer.
 
-    template: None where the package of the vocabulary has it. args: `model.template_args`. note: what the table says.
+    template: None where the package of the vocabulary has it. args: `model.template_args`. settings: of its runs;
+    with_vllm: of those with that engine. frequent: tokens that the random model writes often, where an answer would be
+    empty without. note: what the table says.
     """
 
     name: str
@@ -30,6 +32,8 @@ class Family:
     template: Member | None = None
     args: dict[str, Any] = field(default_factory=dict)
     settings: tuple[str, ...] = ()
+    with_vllm: tuple[str, ...] = ()
+    frequent: tuple[str, ...] = ()
     note: str = ""
 
 
@@ -194,7 +198,7 @@ FAMILIES = [
                 "<think>", "</think>",
             ),
         ),
-        ("<｜end▁of▁sentence｜>",), of_trl("deepseek_r1_distill"), settings=THINKING,
+        ("<｜end▁of▁sentence｜>",), of_trl("deepseek_r1_distill"), settings=THINKING, frequent=("</think>",),
         note="Qwen2.5's vocabulary, seven tokens renamed as the family has them; the prompt opens the thought",
     ),
     Family(
@@ -204,20 +208,21 @@ FAMILIES = [
             named={128000: "<｜begin▁of▁sentence｜>", 128001: "<｜end▁of▁sentence｜>"}
             | named(128011, "<｜User｜>", "<｜Assistant｜>", "<think>", "</think>"),
         ),
-        ("<｜end▁of▁sentence｜>",), of_trl("deepseek_r1_distill"), settings=THINKING,
+        ("<｜end▁of▁sentence｜>",), of_trl("deepseek_r1_distill"), settings=THINKING, frequent=("</think>",),
         note="Llama 3's vocabulary, six tokens renamed as the family has them; the prompt opens the thought",
     ),
     Family(
         "LFM2",
         dict(model_type="lfm2", vocab_size=65536, max_position_embeddings=128000, tie_word_embeddings=True,
-             block_auto_adjust_ff_dim=False, layer_types=["conv", "full_attention"]),
+             block_auto_adjust_ff_dim=False, layer_types=["conv", "full_attention"],
+             conv_dim=64, conv_dim_out=64, block_dim=64, block_ff_dim=128),
         llama_cpp(
             "starcoder",
             tokens={"bos_token": "<|startoftext|>", "eos_token": "<|im_end|>", "pad_token": "<|pad|>"},
             named=named(0, "<|pad|>", "<|startoftext|>", "<|endoftext|>")
             | named(6, "<|im_start|>", "<|im_end|>", "<|tool_list_start|>", "<|tool_list_end|>"),
         ),
-        ("<|im_end|>",), of_trl("lfm2"), settings=("engine.throughput.enable_prefix_caching=false",),
+        ("<|im_end|>",), of_trl("lfm2"), with_vllm=("engine.throughput.enable_prefix_caching=false",),
         note="no package has its vocabulary: StarCoder's, with its control tokens; convolutions beside attention",
     ),
     Family(

@@ -6,6 +6,8 @@ import sys
 import tarfile
 import zipfile
 from dataclasses import dataclass
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 from store.downloads import Unavailable, download_wheel
@@ -85,14 +87,17 @@ class Sdist:
 class Installed:
     """A distribution of the environment, by the name it is imported by."""
 
-    name: str
+    package: str
+
+    @property
+    def name(self) -> str:
+        """Its name and version, as the other packages have theirs."""
+        return f"{self.package}=={version(self.package)}"
 
     def read(self, member: str, cache: Path) -> bytes:
         """Return a file of the distribution."""
-        from importlib.util import find_spec
-
-        spec = find_spec(self.name)
-        assert spec is not None and spec.origin is not None, f"{self.name} is not installed: make setup"
+        spec = find_spec(self.package)
+        assert spec is not None and spec.origin is not None, f"{self.package} is not installed: make setup"
         return (Path(spec.origin).parent / member).read_bytes()
 
 
