@@ -195,7 +195,7 @@ def describe_shard(content: bytes, header: dict[str, Any]) -> dict[str, Any]:
 
 
 def describe_encoded(content: bytes, table: pa.Table) -> dict[str, Any]:
-    """Return what a manifest says of a shard that `encode_shard` has just made of the table; nothing is hashed again."""
+    """Return what a manifest says of a shard that `encode_shard` has just made of the table, unhashed."""
     start, end = _slot(content)
     return describe_shard(content, {"rows": table.num_rows, "sha256": content[start:end].decode()})
 
