@@ -46,8 +46,10 @@ def count(pairs: pl.DataFrame, initial: pa.Table, corrections: pa.Table, rewards
 
 def summarize(shards: Iterable[Counts]) -> dict[str, Any]:
     """Return a split's entry in metrics.json from the counts of its shards."""
-    parts, samples, sums = zip(*shards, strict=True)
-    pairs, samples = pl.concat(parts), sum(samples, Counter())
+    parts, counters, sums = zip(*shards, strict=True)
+    pairs, samples = pl.concat(parts), Counter[str]()
+    for counter in counters:
+        samples.update(counter)
     num_pairs, total = pairs["pairs"].sum(), pairs.select(pl.exclude(GROUP).sum()).row(0, named=True)
     for flag in EXCLUSION_FLAGS:
         total[flag] = pairs.filter(flag)["pairs"].sum()

@@ -110,9 +110,8 @@ def check(
         if table.select(pl.struct(key).n_unique()).item() < len(table):
             again = pl.struct(key).is_duplicated() & pl.struct(key).is_first_distinct()
             refuse(f"{what} occur twice", table, again)
-    k, parents = pairs["corr_index"], pairs["initial_row"]
-    if k.min() is not None and not 0 <= k.min() <= k.max() < num_corrections:
-        planned = pl.col("corr_index").is_between(0, num_corrections - 1)
+    planned, parents = pairs["corr_index"].is_between(0, num_corrections - 1), pairs["initial_row"]
+    if not planned.all():
         refuse(f"corrections are not numbered 0 to {num_corrections - 1}", pairs, ~planned)
     if parents.null_count():
         refuse("corrections have no initial answer", pairs, parents.is_null())

@@ -41,9 +41,9 @@ def of_initial_answers(kept: pl.DataFrame, samples: Samples) -> pa.Table:
 
 def of_gold_answers(kept: pl.DataFrame, samples: Samples, tokenize: Callable[[str], list[int]]) -> pa.Table:
     """Return the first gold answers of the kept pairs as rows of schemas.SFT, to the prompt of the initial answer."""
-    prompt = (taken(samples.initial[name], kept["initial_row"]) for name in PROMPT)
+    prompt, prompt_ids = (taken(samples.initial[name], kept["initial_row"]) for name in PROMPT)
     texts = [answers[0] for answers in taken(samples.questions["answers"], kept["question_row"]).to_pylist()]
-    return rows(kept, samples, *prompt, pa.array(texts, pa.string()), pa.array(map(tokenize, texts), TOKENS))
+    return rows(kept, samples, prompt, prompt_ids, pa.array(texts, pa.string()), pa.array(map(tokenize, texts), TOKENS))
 
 
 def rows(

@@ -29,9 +29,10 @@ Shard = tuple[str, str]  # split, file
 def is_complete(source: Source, settings: Settings) -> bool:
     """Return whether all folders and metrics.json are there and are what these samples and settings give."""
     manifests = [finished(part, asdict(settings), source.parents) for part in parts_of(source)]
-    if None in manifests or not source.folder.metrics.exists():
+    sft = manifests[-1]
+    if sft is None or None in manifests or not source.folder.metrics.exists():
         return False
-    return digest_file(source.folder.metrics) == manifests[-1].extra["metrics"]
+    return digest_file(source.folder.metrics) == sft.extra["metrics"]
 
 
 def parts_of(source: Source) -> list[Path]:

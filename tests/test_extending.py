@@ -35,7 +35,7 @@ def extended(tmp_path):
 
 def test_a_pipeline_runs_with_all_extensions(extended, tiny_model):
     run = Run("new", extended / "runs")
-    stages = (["conf", "run=new", *SETTINGS, f"model.path={tiny_model}"], ["data", "run=new"],
+    stages = (["conf", "run=other", "strategy=ECF", "device=cpu"], ["conf", "run=new", *SETTINGS, f"model.path={tiny_model}"], ["data", "run=new"],
               ["training.base_model", "run=new"], ["generation", "run=new", "iteration=0"],
               ["filtering", "run=new", "iteration=0"])  # fmt: skip
     for stage in stages:
@@ -53,5 +53,12 @@ def test_a_pipeline_runs_with_all_extensions(extended, tiny_model):
 
 def test_every_kind_of_extension_has_its_diff():
     text = "".join(DIFFS)
-    for path in ("conf/data/", "conf/prompt/", "conf/strategy/", "conf/engine/", "generation/engines/"):
+    for path in (
+        "conf/data/",
+        "conf/prompt/",
+        "conf/strategy/",
+        "conf/engine/",
+        "generation/engines/",
+        "filtering/filters.py",
+    ):
         assert f"+++ b/{path}" in text
