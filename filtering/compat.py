@@ -20,7 +20,7 @@ def cross_pairs(pairs: pl.DataFrame, num_corrections: int) -> pl.DataFrame:
     the question: init_index * num_corrections + corr_index of the correction itself. Pairs are ordered by question as
     first met, then by initial answer, then by correction.
     """
-    of_correction = pl.col("^correction.*$")
+    of_correction = pl.selectors.starts_with("correction")
     number = pl.col("init_index") * num_corrections + pl.col("corr_index")
     corrections = pairs.select("question_row", of_correction, corr_index=number)
     prompts = pairs.select(pl.exclude("^correction.*$", "corr_index")).unique(

@@ -1,13 +1,17 @@
 """What is said of every pair: why it is trained on or not, its transition, its flags."""
 
 import polars as pl
+import pyarrow as pa
 
-from filtering.filters import KEPT, compares_pairs, is_correct, passes
+from data.overlap import FLAGS as SHARED_WITH_TRAIN
+from filtering.filters import KEPT, REASON, compares_pairs, is_correct, passes
 from filtering.flags import FLAGS, question_flags
-from filtering.pairs import ANSWER, PAIR
+from filtering.pairs import ANSWER, PAIR, Samples, taken
 from filtering.rewards.texts import Golds
 from filtering.settings import Scoring, Settings
 from store.fingerprint import stable_hash
+from store.schemas import TRANSITIONS
+from store.schemas import trajectories as trajectories_schema
 
 NEVER = pl.lit(False)
 IS_COPY = pl.col("initial_answer_number") == pl.col("correction_answer_number")
@@ -15,13 +19,13 @@ IS_COPY = pl.col("initial_answer_number") == pl.col("correction_answer_number")
 # pair has the very same, whether y2 repeats y1. Gold answers are whole, and were checked when questions were read.
 TRAINED = {
     "corrections": {
-        "truncated": pl.col("correction_finish_reason") == "length",
+        "truncated": pl.col("correction_truncated"),
         "empty": pl.col("correction_empty"),
         "repeated": NEVER,
         "copy": IS_COPY,
     },
     "initial_answers": {
-        "truncated": pl.col("initial_finish_reason") == "length",
+        "truncated": pl.col("initial_truncated"),
         "empty": pl.col("initial_empty"),
         "repeated": ~pl.struct(ANSWER).is_first_distinct(),
         "copy": NEVER,
@@ -37,14 +41,13 @@ TRAINED = {
 KEY_LENGTH = {"corrections": 3, "initial_answers": 2, "gold_answers": 1}
 
 
-# The names of a pair's flags, looked up under a number of which flag i is bit i.
-NAMES = pl.Series([[flag for bit, flag in enumerate(FLAGS) if number >> bit & 1] for number in range(2 ** len(FLAGS))])
-NUMBER = pl.sum_horizontal(pl.col(flag).cast(pl.UInt16) * 2**bit for bit, flag in enumerate(FLAGS))
-NAMES_OF_FLAGS = pl.lit(NAMES).gather(NUMBER)
+NAMES = pa.array([[flag for bit, flag in enumerate(FLAGS) if number >> bit & 1] for number in range(2 ** len(FLAGS))])
+NUMBER = pl.sum_horizontal(pl.col(flag).cast(pl.UInt16) * 2**bit for bit, flag in enumerate(FLAGS))  # a row of NAMES
+TRANSITION = pl.Enum(TRANSITIONS)
 
 
-def selectable(pairs: pl.DataFrame, ids: pl.Series, settings: Settings, split: str) -> pl.DataFrame:
-    """Return the columns that `select` needs: numbers only; keys where it compares pairs. ids: of the questions."""
+def selectable(pairs: pl.DataFrame, samples: Samples, settings: Settings, split: str) -> pl.DataFrame:
+    """Return the columns that `select` needs; keys where it compares pairs."""
     chosen = settings.scoring.chosen
     rewards = {"initial_reward": pl.col(f"initial_{chosen}"), "correction_reward": pl.col(f"correction_{chosen}")}
     numbers = pairs.select(**rewards, held_out=pl.lit(split != "train"), **TRAINED[settings.trains_on])
@@ -52,45 +55,65 @@ def selectable(pairs: pl.DataFrame, ids: pl.Series, settings: Settings, split: s
         return numbers
     numbers = numbers.with_row_index("row")
     row = numbers.filter(passes(settings.filter, settings.options))["row"]
-    passing = pairs[row]
-    keys, texts = passing.select(PAIR).rows(), passing.select("initial_text", "correction_text").rows()
-    named, length = list(zip([ids[i] for i, _, _ in keys], keys, texts, strict=True)), KEY_LENGTH[settings.trains_on]
+    ids, length, passing = samples.questions["question_id"].to_pylist(), KEY_LENGTH[settings.trains_on], pairs[row]
+    y1 = taken(samples.initial["text"], passing["initial_row"]).to_pylist()
+    y2 = taken(samples.corrections["text"], passing["correction_row"]).to_pylist()
+    keys = list(zip(passing.select(PAIR).iter_rows(), y1, y2, strict=True))
     hashes = {
-        "question": [stable_hash(name) for name, _, _ in named],
-        "content": [stable_hash(*(name, *both)[:length]) for name, _, both in named],
-        "draw": [stable_hash(settings.seed, "filter", name, j, k) for name, (_, j, k), _ in named],
+        "question": [stable_hash(ids[i]) for (i, _, _), *_ in keys],
+        "content": [stable_hash(*(ids[i], *texts)[:length]) for (i, _, _), *texts in keys],
+        "draw": [stable_hash(settings.seed, "filter", ids[i], j, k) for (i, j, k), *_ in keys],
     }
     hashed = pl.DataFrame(hashes, schema=dict.fromkeys(hashes, pl.Int64)).with_columns(row=row)
     return numbers.join(hashed, on="row", how="left", maintain_order="left").drop("row")
 
 
-def label(pairs: pl.DataFrame, questions: pl.DataFrame, scoring: Scoring, split: str) -> pl.DataFrame:
-    """Return the columns of trajectories and more: what is known of the question, whether the pair is kept, its
-    transition and the names of its flags."""
-    texts, golds = questions["question"].to_list(), Golds(questions["answers"].to_list())
-    questions = questions.hstack(pl.DataFrame(question_flags(texts, golds)))[pairs["question_row"]]
-    pairs = pairs.hstack(questions)
+def labeled(pairs: pl.DataFrame, questions: pa.Table, scoring: Scoring) -> pl.DataFrame:
+    """Add the chosen reward of both texts, the transition, whether the pair is kept by its `reason`, and its flags."""
+    texts, golds = questions["question"].to_pylist(), Golds(questions["answers"].to_pylist())
+    shared = {flag: questions[flag].to_numpy() for flag in SHARED_WITH_TRAIN.values()}
+    flags = pl.DataFrame(question_flags(texts, golds) | shared)[pairs["question_row"]]
     r1, r2 = (pl.col(f"{side}_{scoring.chosen}") for side in ("initial", "correction"))
-    return pairs.with_columns(
-        split=pl.lit(split),
-        initial_answer="initial_text",
-        correction="correction_text",
+    return pairs.hstack(flags).with_columns(
         initial_reward=r1,
         correction_reward=r2,
         is_copy=IS_COPY,
         kept=KEPT,
-        reason=pl.col("reason").cast(pl.String),
         transition=transition(r1, r2, scoring.threshold),
-        flags=NAMES_OF_FLAGS,
+        flags=NUMBER,
     )
+
+
+def trajectories(pairs: pl.DataFrame, samples: Samples, split: str, rewards: list[str]) -> pa.Table:
+    """Return rows of schemas.trajectories: of every labeled pair all numbers, and the texts in their words."""
+    final_answers = pa.chunked_array([[text[1:-1] for text in samples.texts.final.normalized]], pa.string())
+    columns = {
+        **{
+            name: taken(samples.questions[name], pairs["question_row"])
+            for name in ("question_id", "question", "answers")
+        },
+        "split": pa.repeat(split, len(pairs)),
+        "initial_answer": taken(samples.initial["text"], pairs["initial_row"]),
+        "correction": taken(samples.corrections["text"], pairs["correction_row"]),
+        "initial_final_answer": taken(final_answers, pairs["initial_text_row"]),
+        "correction_final_answer": taken(final_answers, pairs["correction_text_row"]),
+        "initial_finish_reason": taken(samples.initial["finish_reason"], pairs["initial_row"]),
+        "correction_finish_reason": taken(samples.corrections["finish_reason"], pairs["correction_row"]),
+        "transition": pa.array(TRANSITIONS).take(pairs["transition"].to_physical().to_arrow()),
+        "reason": pa.array(REASON.categories.to_list()).take(pairs["reason"].to_physical().to_arrow()),
+        "flags": NAMES.take(pairs["flags"].to_arrow()),
+    }
+    schema = trajectories_schema(rewards)
+    numbers = {name: pairs[name].to_arrow() for name in schema.names if name not in columns}
+    return pa.Table.from_pydict({name: (columns | numbers)[name] for name in schema.names}, schema=schema)
 
 
 def transition(r1: pl.Expr, r2: pl.Expr, threshold: float) -> pl.Expr:
     """Return one of TRANSITIONS, from incorrect or correct to incorrect or correct."""
     before, after = is_correct(r1, threshold), is_correct(r2, threshold)
     return (
-        pl.when(~before & after).then(pl.lit("i->c"))
-        .when(before & ~after).then(pl.lit("c->i"))
-        .when(before & after).then(pl.lit("c->c"))
-        .otherwise(pl.lit("i->i"))
+        pl.when(~before & after).then(pl.lit("i->c", TRANSITION))
+        .when(before & ~after).then(pl.lit("c->i", TRANSITION))
+        .when(before & after).then(pl.lit("c->c", TRANSITION))
+        .otherwise(pl.lit("i->i", TRANSITION))
     )  # fmt: skip

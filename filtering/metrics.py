@@ -21,8 +21,8 @@ GROUP = ("transition", "reason", *EXCLUSION_FLAGS)
 COUNTED = [
     pl.len().alias("pairs"),
     pl.col("is_copy").sum().alias("copies"),
-    (pl.col("initial_finish_reason") == "length").sum().alias("initial_truncated"),
-    (pl.col("correction_finish_reason") == "length").sum().alias("correction_truncated"),
+    pl.col("initial_truncated").sum(),
+    pl.col("correction_truncated").sum(),
     pl.col("kept").sum(),
     *(pl.col(flag).sum() for flag in FLAGS if flag not in GROUP),
 ]
@@ -34,7 +34,7 @@ def count(pairs: pl.DataFrame, initial: pa.Table, corrections: pa.Table, rewards
     """Count a shard's trajectories and the samples that they are made of."""
     grouped = pairs.group_by(GROUP).agg(COUNTED)
     samples = Counter(
-        questions=pairs["question_id"].n_unique(),
+        questions=pairs["question_row"].n_unique(),
         initial_answers=len(initial),
         corrections=len(corrections),
         initial_answer_tokens=num_tokens(initial),
@@ -46,8 +46,10 @@ def count(pairs: pl.DataFrame, initial: pa.Table, corrections: pa.Table, rewards
 
 def summarize(shards: Iterable[Counts]) -> dict[str, Any]:
     """Return a split's entry in metrics.json from the counts of its shards."""
-    parts, of_shards, sums = zip(*shards, strict=True)
-    pairs, samples = pl.concat(parts), sum(of_shards, Counter[str]())
+    parts, counters, sums = zip(*shards, strict=True)
+    pairs, samples = pl.concat(parts), Counter[str]()
+    for counter in counters:
+        samples.update(counter)
     num_pairs, total = pairs["pairs"].sum(), pairs.select(pl.exclude(GROUP).sum()).row(0, named=True)
     for flag in EXCLUSION_FLAGS:
         total[flag] = pairs.filter(flag)["pairs"].sum()

@@ -20,20 +20,19 @@ PAIR = (*ANSWER, "corr_index")  # i, j, k
 
 
 @dataclass(frozen=True)
-class Shard:
-    """Initial answers y1_ij, corrections y2_ijk, the pairs (y1, y2) that they form, and their questions x_i, which the
-    column `question_row` of pairs numbers. texts: the different ones of each question, a fifth to a third fewer than
-    samples, which the columns `*_text_row` of pairs number; golds: the gold answers of each of these.
+class Samples:
+    """Initial answers y1_ij, corrections y2_ijk, the pairs (y1, y2) that they form, and their questions x_i. texts: the
+    different ones of each question, a fifth to a third fewer than samples; golds: the gold answers of each of these.
 
-    Columns of pairs: PAIR; initial_<c> and correction_<c> for c in text, text_row, finish_reason and, where token_ids
-    are read, num_tokens; initial_row of `initial`, prompt_row and correction_row of `corrections`, of which the first
-    has the pair's prompt (another one under compat.cross_pairing).
+    Columns of pairs, numbers alone: PAIR; initial_<c> and correction_<c> for c in row (of the samples), text_row (of
+    texts), truncated and, where token_ids are read, num_tokens; prompt_row of `corrections`, whose prompt is the pair's
+    (under compat.cross_pairing it is not that of correction_row). question_row is of `questions`.
     """
 
     initial: pa.Table
     corrections: pa.Table
     pairs: pl.DataFrame
-    questions: pl.DataFrame
+    questions: pa.Table
     texts: Texts
     golds: Golds
 
@@ -43,41 +42,38 @@ class Shard:
         return pa.array(self.texts).dictionary_encode().indices.to_numpy()
 
 
-def read_shard(source: Source, compat: list[str], split: str, file: str, *more: str) -> Shard:
+def read_samples(source: Source, compat: list[str], split: str, file: str, *more: str) -> Samples:
     """Read a shard of samples, with `more` of their columns, and join it. With the initial_answer that corrections say
     they correct, it is checked: CorruptArtifact where it is not sound."""
     path, initial, corrections = source.read(split, file, *more)
-    ids, texts, questions, answers, own = tabulate(initial, corrections)
-    pairs, num_corrections = join(answers, own), source.num_corrections[split]
+    ids, texts, questions, answers, pairs = join(initial, corrections)
+    num_corrections = source.num_corrections[split]
     if "initial_answer" in more:
-        check(path, ids, answers, pairs, num_corrections, source.quarantined)
+        check(path, ids, (initial, corrections), answers, pairs, num_corrections, source.quarantined)
     if "cross_pairing" in compat and split == "train":  # held-out pairs are never crossed
         pairs = cross_pairs(pairs, num_corrections)
     asked = source.questions(split, path, ids)
-    gold_answers = asked["answers"].to_list()
-    return Shard(initial, corrections, pairs, asked, Texts(texts), Golds([gold_answers[row] for row in questions]))
+    gold_answers = asked["answers"].to_pylist()
+    return Samples(initial, corrections, pairs, asked, Texts(texts), Golds([gold_answers[row] for row in questions]))
 
 
-def tabulate(
+def join(
     initial: pa.Table, corrections: pa.Table
 ) -> tuple[list[str], list[str], list[int], pl.DataFrame, pl.DataFrame]:
-    """Return the ids of the questions, the different texts of each question, which question each of these is of, and
-    what of the initial answers and of the corrections goes into pairs."""
+    """Return the ids of the questions; the different texts of each question; the question of each text; the initial
+    answers y1_ij; and, in the order of the corrections, every correction y2_ijk with its own y1_ij, N_init * N_corr
+    pairs (Algorithm 1 of arXiv 2503.08681)."""
     ids, questions = numbered(initial["question_id"], corrections["question_id"])
     values, texts = numbered(initial["text"], corrections["text"])
     keys = [of_question.astype(np.int64) << 32 | text for of_question, text in zip(questions, texts, strict=True)]
     different, rows = np.unique(np.concatenate(keys), return_inverse=True)
     text_rows = np.split(rows, [len(initial)])
-    answers = sampled("initial", initial, questions[0], text_rows[0])
-    own = sampled("correction", corrections, questions[1], text_rows[1]) | {
-        "corr_index": corrections["corr_index"],
-        "prompt_row": np.arange(len(corrections)),
-    }
-    if "initial_answer" in corrections.column_names:
-        own["corrects"] = corrections["initial_answer"]
+    y1 = pl.DataFrame(sampled("initial", initial, questions[0], text_rows[0]))
+    numbers = {"corr_index": corrections["corr_index"].to_numpy(), "prompt_row": np.arange(len(corrections))}
+    y2 = pl.DataFrame(sampled("correction", corrections, questions[1], text_rows[1]) | numbers)
+    pairs = y2.join(y1, on=ANSWER, how="left", maintain_order="left")
     distinct = values.take(pa.array(different & 0xFFFFFFFF)).to_numpy(zero_copy_only=False).tolist()
-    frames = (pl.DataFrame(pl.from_arrow(pa.table(columns))) for columns in (answers, own))
-    return ids.to_pylist(), distinct, (different >> 32).tolist(), *frames
+    return ids.to_pylist(), distinct, (different >> 32).tolist(), y1, pairs
 
 
 def numbered(*columns: pa.ChunkedArray) -> tuple[pa.Array, list[np.ndarray]]:
@@ -87,49 +83,47 @@ def numbered(*columns: pa.ChunkedArray) -> tuple[pa.Array, list[np.ndarray]]:
     return whole.dictionary, np.split(whole.indices.to_numpy(), np.cumsum(list(map(len, columns)))[:-1])
 
 
-def sampled(side: str, samples: pa.Table, questions: np.ndarray, text_rows: np.ndarray) -> dict[str, Any]:
-    """Return the columns of initial answers or of corrections that go into pairs."""
-    columns = {"text": samples["text"], "text_row": text_rows, "finish_reason": samples["finish_reason"]}
+def sampled(side: str, samples: pa.Table, questions: np.ndarray, text_rows: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the numbers of initial answers or of corrections that go into pairs."""
+    columns = {
+        "question_row": questions,
+        "init_index": samples["init_index"].to_numpy(),
+        f"{side}_row": np.arange(len(samples)),
+        f"{side}_text_row": text_rows,
+        f"{side}_truncated": pc.equal(samples["finish_reason"], "length").to_numpy(),
+    }
     if "token_ids" in samples.column_names:
-        columns["num_tokens"] = pc.list_value_length(samples["token_ids"])
-    keys = {"question_row": questions, "init_index": samples["init_index"], f"{side}_row": np.arange(len(samples))}
-    return keys | {f"{side}_{name}": column for name, column in columns.items()}
-
-
-def join(answers: pl.DataFrame, corrections: pl.DataFrame) -> pl.DataFrame:
-    """Return every correction y2_ijk with its own initial answer y1_ij, N_init * N_corr pairs (Algorithm 1 of arXiv
-    2503.08681), in the order of the corrections."""
-    return corrections.join(answers, on=ANSWER, how="left", maintain_order="left")
+        columns[f"{side}_num_tokens"] = pc.list_value_length(samples["token_ids"]).to_numpy()
+    return columns
 
 
 def check(
-    path: Path, ids: list[str], answers: pl.DataFrame, pairs: pl.DataFrame, num_corrections: int,
-    quarantined: Counter[tuple[str, int]],
+    path: Path, ids: list[str], tables: tuple[pa.Table, pa.Table], answers: pl.DataFrame, pairs: pl.DataFrame,
+    num_corrections: int, quarantined: Counter[tuple[str, int]],
 ) -> None:  # fmt: skip
     """Raise CorruptArtifact, with `path` and ids, unless every key occurs once, every correction has a parent with the
     very text that it corrects, and every initial answer has num_corrections corrections, those in `quarantined` (by
     question_id and init_index) included. ids: of the questions."""
 
-    def refuse(what: str, table: pl.DataFrame, rows: pl.Expr) -> None:
+    def refuse(what: str, table: pl.DataFrame, rows: pl.Expr | pl.Series) -> None:
         found = table.filter(rows).select(name for name in PAIR if name in table.columns)
         if len(found):
             examples = ", ".join(str((ids[question], *numbers)) for question, *numbers in found.head(3).iter_rows())
             raise corrupt(path, f"{len(found)} {what}, e.g. {examples}")
 
     for what, table, key in (("initial answers", answers, ANSWER), ("corrections", pairs, PAIR)):
-        again = pl.struct(key).is_duplicated() & pl.struct(key).is_first_distinct()
         if table.select(pl.struct(key).n_unique()).item() < len(table):
+            again = pl.struct(key).is_duplicated() & pl.struct(key).is_first_distinct()
             refuse(f"{what} occur twice", table, again)
-    faults = {
-        f"corrections are not numbered 0 to {num_corrections - 1}": ~pl.col("corr_index").is_between(
-            0, num_corrections - 1
-        ),
-        "corrections have no initial answer": pl.col("initial_row").is_null(),
-        "corrections are of another text than that of their initial answer": pl.col("corrects")
-        != pl.col("initial_text"),
-    }
-    for what, rows in faults.items():
-        refuse(what, pairs, rows)
+    planned, parents = pairs["corr_index"].is_between(0, num_corrections - 1), pairs["initial_row"]
+    if not planned.all():
+        refuse(f"corrections are not numbered 0 to {num_corrections - 1}", pairs, ~planned)
+    if parents.null_count():
+        refuse("corrections have no initial answer", pairs, parents.is_null())
+    initial, corrections = tables
+    if not taken(initial["text"], parents).equals(corrected := corrections["initial_answer"].combine_chunks()):
+        edited = pl.Series(pc.not_equal(taken(initial["text"], parents), corrected).to_numpy(zero_copy_only=False))
+        refuse("corrections are of another text than that of their initial answer", pairs, edited)
     if quarantined or len(pairs) != len(answers) * num_corrections:  # so many are all, having different numbers
         found = answers.join(pairs.group_by(ANSWER).len("found"), on=ANSWER, how="left", maintain_order="left")
         lost = [quarantined[ids[question], j] for question, j in found.select(ANSWER).iter_rows()]
@@ -137,8 +131,18 @@ def check(
         refuse(f"initial answers do not have {num_corrections} corrections", found, incomplete)
 
 
-def with_texts(shard: Shard, known: dict[str, Any]) -> pl.DataFrame:
+def with_texts(samples: Samples, known: dict[str, Any]) -> pl.DataFrame:
     """Return the pairs with what is known of texts, an entry for each, as initial_<name> and correction_<name>."""
-    sides = (("initial", shard.pairs["initial_text_row"]), ("correction", shard.pairs["correction_text_row"]))
-    columns = [pl.Series(name, values) for name, values in known.items()]
-    return shard.pairs.hstack([of[rows].alias(f"{side}_{of.name}") for of in columns for side, rows in sides])
+    columns = pl.DataFrame(known)
+    of_texts = (
+        columns[samples.pairs[f"{side}_text_row"]].rename(f"{side}_{{}}".format) for side in ("initial", "correction")
+    )
+    return pl.concat([samples.pairs, *of_texts], how="horizontal")
+
+
+def taken(column: pa.ChunkedArray, rows: pl.Series) -> pa.Array:
+    """Return the entries of a column in these rows, which are mostly all of them in order."""
+    array = column.combine_chunks()
+    if np.array_equal(rows.to_numpy(), np.arange(len(array))):
+        return array
+    return array.take(rows.to_arrow())

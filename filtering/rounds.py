@@ -17,7 +17,7 @@ def scored(source: Source, scoring: Scoring, split: str) -> dict[str, pl.DataFra
     for turn in source.further_rounds:
         for path, corrections in source.round(split, turn):
             ids = corrections["question_id"].to_list()
-            golds = source.questions(split, path, ids)["answers"].to_list()
+            golds = source.questions(split, path, ids)["answers"].to_pylist()
             rewards = pl.Series(REWARDS[scoring.chosen](corrections["text"].to_list(), golds))
             found.setdefault(path.name, []).append(to_rows(corrections, rewards, scoring.threshold, split, turn))
     return {file: pl.concat(parts) for file, parts in found.items()}

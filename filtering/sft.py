@@ -10,43 +10,46 @@ import polars as pl
 import pyarrow as pa
 
 from filtering.compat import Messages, separate_prompt
+from filtering.pairs import Samples, taken
 from store.schemas import MESSAGES, SFT, TOKENS
 
 PROMPT = ("prompt", "prompt_token_ids")  # columns of the samples
-KEY = ("question_id", "init_index", "corr_index")
-KEPT_COLUMNS = (*KEY, "question", "answers", "initial_answer", "initial_row", "prompt_row", "correction_row")
 
 
-def of_corrections(kept: pl.DataFrame, corrections: pa.Table, training_prompt: Messages | None) -> pa.Table:
+def of_corrections(kept: pl.DataFrame, samples: Samples, training_prompt: Messages | None) -> pa.Table:
     """Return the corrections y2 of the kept pairs as rows of schemas.SFT, each to the prompt that has its y1.
 
     training_prompt (compat.separate_training_prompt): what they are trained to instead; nothing was sampled for it, so
     input_ids begin with the completion.
     """
-    prompt, prompt_ids = taken(corrections, kept["prompt_row"], *PROMPT)
-    if training_prompt is not None:
-        texts = kept.select("question", "initial_answer").iter_rows()
-        prompt = pa.array([separate_prompt(training_prompt, *both) for both in texts], MESSAGES)
-        prompt_ids = pa.array([[]] * len(kept), TOKENS)
-    return rows(kept, prompt, prompt_ids, *taken(corrections, kept["correction_row"], "text", "token_ids"))
+    completion = [taken(samples.corrections[name], kept["correction_row"]) for name in ("text", "token_ids")]
+    if training_prompt is None:
+        return rows(
+            kept, samples, *(taken(samples.corrections[name], kept["prompt_row"]) for name in PROMPT), *completion
+        )
+    questions = taken(samples.questions["question"], kept["question_row"]).to_pylist()
+    answers = taken(samples.initial["text"], kept["initial_row"]).to_pylist()
+    filled = [separate_prompt(training_prompt, *both) for both in zip(questions, answers, strict=True)]
+    return rows(kept, samples, pa.array(filled, MESSAGES), pa.array([[]] * len(kept), TOKENS), *completion)
 
 
-def of_initial_answers(kept: pl.DataFrame, initial: pa.Table) -> pa.Table:
+def of_initial_answers(kept: pl.DataFrame, samples: Samples) -> pa.Table:
     """Return the initial answers y1 of the kept pairs as rows of schemas.SFT (STaR)."""
-    return rows(kept, *taken(initial, kept["initial_row"], *PROMPT, "text", "token_ids"))
+    columns = (taken(samples.initial[name], kept["initial_row"]) for name in (*PROMPT, "text", "token_ids"))
+    return rows(kept, samples, *columns)
 
 
-def of_gold_answers(kept: pl.DataFrame, initial: pa.Table, tokenize: Callable[[str], list[int]]) -> pa.Table:
+def of_gold_answers(kept: pl.DataFrame, samples: Samples, tokenize: Callable[[str], list[int]]) -> pa.Table:
     """Return the first gold answers of the kept pairs as rows of schemas.SFT, to the prompt of the initial answer."""
-    texts = kept["answers"].list.first().to_list()
-    completions = pa.array(texts, pa.string()), pa.array(map(tokenize, texts), TOKENS)
-    prompt, prompt_ids = taken(initial, kept["initial_row"], *PROMPT)
-    return rows(kept, prompt, prompt_ids, *completions)
+    prompt, prompt_ids = (taken(samples.initial[name], kept["initial_row"]) for name in PROMPT)
+    texts = [answers[0] for answers in taken(samples.questions["answers"], kept["question_row"]).to_pylist()]
+    return rows(kept, samples, prompt, prompt_ids, pa.array(texts, pa.string()), pa.array(map(tokenize, texts), TOKENS))
 
 
 def rows(
-    kept: pl.DataFrame, prompt: pa.Array, prompt_ids: pa.ListArray, texts: pa.Array, token_ids: pa.ListArray
-) -> pa.Table:
+    kept: pl.DataFrame, samples: Samples, prompt: pa.Array, prompt_ids: pa.ListArray, texts: pa.Array,
+    token_ids: pa.ListArray,
+) -> pa.Table:  # fmt: skip
     """Return the keys, the prompt, the completion as the one assistant turn, and exactly the ids that were sampled,
     prompt_ids + token_ids; completion_mask is 1 on the latter, the stop token included."""
     turn = pa.StructArray.from_arrays([pa.repeat("assistant", len(texts)), texts], fields=list(MESSAGES.value_type))
@@ -60,10 +63,6 @@ def rows(
         pa.ListArray.from_arrays(offsets, values, type=SFT.field(name).type)
         for name, values in (("input_ids", ids), ("completion_mask", mask))
     )
-    keys = [kept[name].to_arrow().cast(SFT.field(name).type) for name in KEY]
+    question_ids = taken(samples.questions["question_id"], kept["question_row"])
+    keys = [question_ids, kept["init_index"].to_arrow(), kept["corr_index"].to_arrow()]
     return pa.Table.from_arrays([*keys, prompt, completion, input_ids, completion_mask], schema=SFT)
-
-
-def taken(samples: pa.Table, rows: pl.Series, *names: str) -> list[pa.Array]:
-    """Return the entries of some columns in these rows."""
-    return [samples[name].combine_chunks().take(rows.to_arrow()) for name in names]

@@ -14,34 +14,33 @@ import pyarrow as pa
 from filtering import metrics, sft
 from filtering.baselines import tokenizer
 from filtering.flags import text_flags
-from filtering.labels import label, selectable
-from filtering.pairs import PAIR, read_shard, with_texts
+from filtering.labels import labeled, selectable, trajectories
+from filtering.pairs import PAIR, read_samples, with_texts
 from filtering.rewards import REWARDS
 from filtering.settings import Settings
 from filtering.source import Source
 from store.publish import write_atomic
-from store.schemas import SFT, trajectories
 from store.shards import corrupt, describe_encoded, encode_shard, read_bytes
 
 Rows = list[dict[str, Any]]
-Scores = dict[str, np.ndarray]  # {reward: float32 of shape (n,)}, an entry for each of a Shard's texts
+Scores = dict[str, np.ndarray]  # {reward: float32 of shape (n,)}, an entry for each of a Samples's texts
 Written = tuple[dict[str, Any], dict[str, Any] | None, metrics.Counts]
 
 
 def score(source: Source, settings: Settings, split: str, file: str) -> tuple[Scores, pl.DataFrame, Rows]:
     """Return r(y) of every text, what `select` needs of every pair that has all rewards, and quarantined rows for the
     other pairs."""
-    shard = read_shard(source, settings.compat, split, file, "initial_answer")
-    scores = {name: REWARDS[name](shard.texts, shard.golds) for name in settings.scoring.rewards}
-    known = {"empty": [not text.strip() for text in shard.texts], "answer_number": shard.answer_numbers}
-    pairs = with_texts(shard, scores | known)
+    samples = read_samples(source, settings.compat, split, file, "initial_answer")
+    scores = {name: REWARDS[name](samples.texts, samples.golds) for name in settings.scoring.rewards}
+    known = {"empty": [not text.strip() for text in samples.texts], "answer_number": samples.answer_numbers}
+    pairs = with_texts(samples, scores | known)
     scored, unscorable = scorable(pairs, scores)
-    ids = shard.questions["question_id"]
+    ids = samples.questions["question_id"].to_pylist()
     quarantined = [
         {"question_id": ids[i], "init_index": j, "corr_index": k, "code": "UNSCORABLE", "rows": 1}
         for i, j, k in unscorable.select(PAIR).iter_rows()
     ]
-    return scores, selectable(scored, ids, settings, split), quarantined
+    return scores, selectable(scored, samples, settings, split), quarantined
 
 
 def write(
@@ -51,29 +50,28 @@ def write(
     """Publish the shard of trajectories/ and, where any pair is kept, the shard `sft_name` of sft/; return what the
     manifests say of both, and the counts for metrics.json. reasons: of the scorable pairs, as `select` gives them."""
     columns = ("token_ids", *(sft.PROMPT if sft_name else ()))
-    shard = read_shard(source, settings.compat, split, file, *columns)
-    final_answers = [text[1:-1] for text in shard.texts.final.normalized]
-    known = {"final_answer": final_answers, "answer_number": shard.answer_numbers}
-    flags = text_flags(shard.texts, shard.golds, settings.scoring.expects_marker)
-    pairs, _ = scorable(with_texts(shard, scores | known | flags), scores)
-    pairs = label(pairs.hstack([reasons.alias("reason")]), shard.questions, settings.scoring, split)
+    samples = read_samples(source, settings.compat, split, file, *columns)
+    known = text_flags(samples.texts, samples.golds, settings.scoring.expects_marker)
+    known |= {"answer_number": samples.answer_numbers}
+    pairs, _ = scorable(with_texts(samples, scores | known), scores)
+    pairs = labeled(pairs.hstack([reasons.alias("reason")]), samples.questions, settings.scoring)
 
     folder, header = source.folder, header | {"split": split}
     pairs_header = header | {"stage": "trajectories", "quarantined": quarantined}
-    schema = trajectories(settings.scoring.rewards)
-    table = pairs.select(schema.names).rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
-    described = publish_shard(folder.trajectories / file, table, schema, pairs_header)
+    rewards = settings.scoring.rewards
+    table = trajectories(pairs, samples, split, rewards)
+    described = publish_shard(folder.trajectories / file, table, pairs_header)
     described_sft = None
     if sft_name:
-        kept = pairs.select(sft.KEPT_COLUMNS).filter(pairs["kept"])
+        kept = pairs.filter(pairs["kept"])
         if settings.trains_on == "corrections":
-            rows = sft.of_corrections(kept, shard.corrections, settings.training_prompt)
+            rows = sft.of_corrections(kept, samples, settings.training_prompt)
         elif settings.trains_on == "initial_answers":
-            rows = sft.of_initial_answers(kept, shard.initial)
+            rows = sft.of_initial_answers(kept, samples)
         else:
-            rows = sft.of_gold_answers(kept, shard.initial, tokenizer(source.run, end_of_turn))
-        described_sft = publish_shard(folder.sft / sft_name, rows, SFT, header | {"stage": "sft"})
-    return described, described_sft, metrics.count(pairs, shard.initial, shard.corrections, settings.scoring.rewards)
+            rows = sft.of_gold_answers(kept, samples, tokenizer(source.run, end_of_turn))
+        described_sft = publish_shard(folder.sft / sft_name, rows, header | {"stage": "sft"})
+    return described, described_sft, metrics.count(pairs, samples.initial, samples.corrections, rewards)
 
 
 def scorable(pairs: pl.DataFrame, scores: Scores) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -84,9 +82,9 @@ def scorable(pairs: pl.DataFrame, scores: Scores) -> tuple[pl.DataFrame, pl.Data
     return pairs.filter(finite), pairs.filter(~pl.all_horizontal(finite))
 
 
-def publish_shard(path: Path, table: pa.Table, schema: pa.Schema, header: dict[str, Any]) -> dict[str, Any]:
+def publish_shard(path: Path, table: pa.Table, header: dict[str, Any]) -> dict[str, Any]:
     """Write a shard, or find it there bit for bit; return what its manifest says of it."""
-    content = encode_shard(table, schema, header)
+    content = encode_shard(table, table.schema, header)
     if not write_atomic(path, content) and read_bytes(path) != content:
         raise corrupt(path, "it is not what these samples and settings give")
     return describe_encoded(content, table)

@@ -39,7 +39,7 @@ class Source:
         self._answers = required_manifest(self.samples.initial_answers, made_by)
         self._corrections = required_manifest(self.samples.corrections, made_by)
         self._listed: dict[str, tuple[Listing, Listing]] = {}
-        self._asked: tuple[str, pl.DataFrame, dict[str, int]] = ("", pl.DataFrame(), {})
+        self._asked: tuple[str, pa.Table, dict[str, int]] = ("", QUESTIONS.empty_table(), {})
         self.further_rounds = range(2, rounds + 1)
         self._rounds = {
             turn: required_manifest(self.samples.corrections_of(turn), made_by) for turn in self.further_rounds
@@ -65,21 +65,22 @@ class Source:
         """Return how many corrections there are."""
         return self._corrections.written
 
-    def questions(self, split: str, path: Path, ids: list[str]) -> pl.DataFrame:
+    def questions(self, split: str, path: Path, ids: list[str]) -> pa.Table:
         """Return the questions x_i of a split with these ids, with their gold answers and, by the names of
         data.overlap.FLAGS, what they have in common with train. CorruptArtifact where samples in `path` have others."""
         if self._asked[0] != split:  # of the last split asked for
             names = ("question_id", "question", "answers")
             shared = shared_with_train(read_overlap(self.run.questions, self._questions), split)
             tables = [table for _, table in iter_shards(self.run.questions, self._questions, split, QUESTIONS, names)]
-            table = pl.DataFrame(pl.from_arrow(pa.concat_tables(tables))).rechunk()
-            rows = {key: row for row, key in enumerate(table["question_id"])}
-            flags = {name: [name in shared.get(key, ()) for key in rows] for name in FLAGS.values()}
-            self._asked = split, table.with_columns(pl.DataFrame(flags)), rows
+            table = pa.concat_tables(tables).combine_chunks()
+            rows = {key: row for row, key in enumerate(table["question_id"].to_pylist())}
+            for name in FLAGS.values():
+                table = table.append_column(name, pa.array([name in shared.get(key, ()) for key in rows], pa.bool_()))
+            self._asked = split, table, rows
         _, table, rows = self._asked
         if unknown := sorted(set(ids) - rows.keys()):
             raise corrupt(path, f"{len(unknown)} questions of it are not in the run's, e.g. {unknown[:3]}")
-        return table[[rows[key] for key in ids]]
+        return table.take(pa.array([rows[key] for key in ids], pa.int64()))
 
     def files(self, split: str) -> list[str]:
         """Return the shards of a split, in order; CorruptArtifact where the two tables have not the same."""

@@ -79,9 +79,8 @@ def finish(
         turns = rounds.scored(source, settings.scoring, split)
         for file, rows in turns.items():
             of_split = header | {"split": split, "stage": "rounds"}
-            of_rounds[file] = publish_shard(
-                folder.rounds / file, rows.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest()), ROUNDS, of_split
-            )
+            table = rows.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest()).cast(ROUNDS)
+            of_rounds[file] = publish_shard(folder.rounds / file, table, of_split)
         if turns:
             splits[split]["rounds"] = rounds.summarize(pl.concat(turns.values()))
 

@@ -35,7 +35,8 @@ def extended(tmp_path):
 
 def test_a_pipeline_runs_with_all_extensions(extended, tiny_model):
     run = Run("new", extended / "runs")
-    stages = (["conf", "run=new", *SETTINGS, f"model.path={tiny_model}"], ["data", "run=new"],
+    stages = (["conf", "run=other", "strategy=ECF", "device=cpu"],
+              ["conf", "run=new", *SETTINGS, f"model.path={tiny_model}"], ["data", "run=new"],
               ["training.base_model", "run=new"], ["filtering.golds", "run=new"],
               ["generation", "run=new", "iteration=0"],
               ["filtering", "run=new", "iteration=0"])  # fmt: skip
@@ -64,5 +65,6 @@ def test_every_kind_of_extension_has_its_diff():
         "generation/engines/",
         "conf/reward/",
         "filtering/rewards/",
+        "filtering/filters.py",
     ):
         assert f"+++ b/{path}" in text

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from filtering.compat import cross_pairs
-from filtering.pairs import PAIR, check, join, tabulate
+from filtering.pairs import PAIR, check, join
 from store.errors import CorruptArtifact
 from store.schemas import CORRECTIONS, INITIAL_ANSWERS
 
@@ -44,13 +44,15 @@ def tables(num_questions: int, num_initial: int, num_corrections: int) -> tuple[
 
 
 def joined(initial: list[dict], corrections: list[dict], num_corrections: int, lost: Counter | None = None):
-    """The pairs, with question_id."""
+    """The pairs, with their ids and texts."""
     schemas = (initial, INITIAL_ANSWERS), (corrections, CORRECTIONS)
     samples = [pa.Table.from_pylist(rows, schema=schema) for rows, schema in schemas]
-    ids, _, _, answers, own = tabulate(*samples)
-    pairs = join(answers, own)
-    check(PATH, ids, answers, pairs, num_corrections, lost or Counter())
-    return pairs.with_columns(question_id=pl.Series(ids, dtype=pl.String).gather(pairs["question_row"]))
+    ids, texts, _, answers, pairs = join(*samples)
+    check(PATH, ids, samples, answers, pairs, num_corrections, lost or Counter())
+    named = {"question_id": (ids, "question_row"), "initial_text": (texts, "initial_text_row")}
+    named["correction_text"] = texts, "correction_text_row"
+    return pairs.hstack([pl.Series(name, [values[row] for row in pairs[rows]], pl.String)
+                         for name, (values, rows) in named.items()])  # fmt: skip
 
 
 def keys(pairs: pl.DataFrame) -> list[tuple]:
@@ -132,12 +134,12 @@ def test_texts_are_different_ones_of_each_question():
     for row_ in (*initial, *corrections):
         row_["text"] = "same" if row_["init_index"] else "other"
     samples = zip((initial, corrections), (INITIAL_ANSWERS, CORRECTIONS), strict=True)
-    ids, found, questions, answers, own = tabulate(
-        *(pa.Table.from_pylist(rows, schema=schema) for rows, schema in samples)
-    )
+    tables_ = [pa.Table.from_pylist(rows, schema=schema) for rows, schema in samples]
+    ids, found, questions, answers, pairs = join(*tables_)
     assert sorted(zip(found, (ids[row] for row in questions), strict=True)) == [
         (text, question) for text in ("other", "same") for question in ("q0", "q1")
     ]
-    for side, frame in (("initial", answers), ("correction", own)):
-        assert [found[row] for row in frame[f"{side}_text_row"]] == frame[f"{side}_text"].to_list()
-        assert [questions[row] for row in frame[f"{side}_text_row"]] == frame["question_row"].to_list()
+    for side, frame in (("initial", answers), ("correction", pairs)):
+        rows, of = frame[f"{side}_text_row"], dict(zip(("initial", "correction"), tables_, strict=True))[side]
+        assert [found[row] for row in rows] == of["text"].to_pylist()
+        assert [questions[row] for row in rows] == frame["question_row"].to_list()

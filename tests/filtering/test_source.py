@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from filtering.pairs import PAIR, read_shard
+from filtering.pairs import PAIR, read_samples
 from filtering.source import Source
 from store.errors import CorruptArtifact
 from store.fingerprint import digest_bytes
@@ -22,8 +22,12 @@ NUM = {"train": 2}
 
 def read(run, iteration: int = 0) -> list[tuple[str, int, int]]:
     source = Source(run, iteration, NUM)
-    shards = [read_shard(source, [], "train", file, "initial_answer") for file in source.files("train")]
-    keys = ((shard.questions["question_id"], *key) for shard in shards for key in shard.pairs.select(PAIR).rows())
+    shards = [read_samples(source, [], "train", file, "initial_answer") for file in source.files("train")]
+    keys = (
+        (shard.questions["question_id"].to_pylist(), *key)
+        for shard in shards
+        for key in shard.pairs.select(PAIR).rows()
+    )
     return [(ids[row], j, k) for ids, row, j, k in keys]
 
 

@@ -3,12 +3,12 @@
 from collections import Counter
 from pathlib import Path
 
-import polars as pl
+import pyarrow as pa
 import pytest
 
 from conf.__main__ import composed
 from conf.schema import validate
-from filtering.pairs import join, tabulate
+from filtering.pairs import Samples, join
 from filtering.sft import of_corrections
 from generation.engines.deterministic import FakeEngine
 from generation.engines.interface import SamplingSettings
@@ -52,10 +52,9 @@ def test_the_labels_are_the_sampled_tokens_and_content_writes_no_control_token(f
     initial = sample(tokenizer, draft_initial_answers(builder, shard, QUESTIONS), INITIAL_ANSWERS)
     drafts = draft_corrections(builder, shard, QUESTIONS, initial)
     corrections = sample(tokenizer, drafts, CORRECTIONS)
-    ids, _, _, *samples = tabulate(initial, corrections)
-    pairs = join(*samples)
-    named = pairs.with_columns(question_id=pl.Series(ids).gather(pairs["question_row"]))
-    rows = of_corrections(named, corrections, None)
+    ids, texts, _, _, pairs = join(initial, corrections)
+    samples = Samples(initial, corrections, pairs, pa.table({"question_id": ids}), texts, [])
+    rows = of_corrections(pairs, samples, None)
     assert rows.num_rows == len(QUESTIONS) * 3 * 4
 
     ended = [reason == "stop" for reason in corrections["finish_reason"].to_pylist()]
