@@ -53,7 +53,7 @@ def test_who_answers_corrects_and_is_fine_tuned(run, strategy):
         if n:
             training = plan_training(run, config, n)
             assert training.base.digest == digest[0 if strategy[2] == "F" else n - 1]
-            assert training.sft_folder == run.iteration(n - 1).sft
+            assert training.rows[-1].folder == run.iteration(n - 1).sft
 
 
 def test_held_out_answers_may_evolve_under_fixed_initialization(run):
