@@ -82,8 +82,8 @@ def name_token(spec: dict[str, Any], number: int, content: str) -> None:
         added.append(token)
         added.sort(key=lambda each: each["id"])
     vocabulary.pop(token.get("content"), None)
-    vocabulary[content] = number  # an added token that is not in it is numbered by its place
     token |= {"content": content, "special": True}
+    vocabulary |= {each["content"]: each["id"] for each in added}  # one that is not in it is numbered by its place
 
 
 def published_template(member: Member, cache: Path) -> str:

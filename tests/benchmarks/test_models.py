@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 
 import pytest
+from tokenizers import Tokenizer
 
 from benchmarks.models.__main__ import COLUMNS, table, unlike
 from benchmarks.models.families import FAMILIES, TINY, Family
@@ -46,7 +47,7 @@ def test_a_template_is_picked_by_name_from_a_file_of_many(tmp_path):
 def family():
     """A family whose control tokens are named by id: one in place of another, others behind a gap."""
     backend = byte_level()
-    backend.add_special_tokens(["<|reserved|>"])
+    backend.add_special_tokens(["<|reserved|>", "<|kept|>"])
     size, reserved = backend.get_vocab_size(), backend.token_to_id("<|reserved|>")
     package = Kept("tokenizer@2", (("tokenizer.json", backend.to_str()), ("template.jinja", TEMPLATE)))
     turns = {reserved: "<|end|>", size + 5: "<|user|>", size + 6: "<|assistant|>", size + 7: "<|system|>"}
@@ -62,6 +63,11 @@ def test_a_folder_has_the_familys_tokens_at_its_ids(family, tmp_path):
     named = family.vocabulary.named
     assert [named[i] for i in ids if i in tokenizer.control_ids] == ["<|user|>", "<|end|>", "<|assistant|>"]
     assert set(named) <= tokenizer.control_ids
+    spec = json.loads((folder / "tokenizer.json").read_text())
+    loaded = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    assert [loaded.token_to_id(token["content"]) for token in spec["added_tokens"]] == [
+        token["id"] for token in spec["added_tokens"]
+    ]
     assert next(i for i, content in named.items() if content == "<|end|>") in tokenizer.stop_token_ids
     config = json.loads((folder / "config.json").read_text())
     assert config["architectures"] == ["LlamaForCausalLM"] and config["hidden_size"] == TINY["hidden_size"]
