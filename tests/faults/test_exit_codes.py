@@ -62,8 +62,8 @@ def test_2_a_setting_that_is_none_is_answered_with_the_nearest(refused, workspac
 
 
 def test_3_another_setting_is_refused_with_both_values(refused, workspace):
-    workspace.stage("conf", "run=demo", *workspace.settings)
-    workspace.stage("data", "run=demo")
+    workspace.start("demo")
+    workspace.stage("generation", "run=demo", "iteration=0")
     command = ("conf", "run=demo", "sampling.temperature=0.123")
     refused(3, "config.yaml", "sampling.temperature: ", " -> 0.123", "RUN=<new name>", command=command)
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from training.batches import FILL, GROUP_BATCHES, batch_order
+from training.batches import GROUP_BATCHES, PADDING_ROW, batch_order
 
 LENGTHS = np.random.default_rng(0).lognormal(4, 0.6, 1003).astype(int)
 
@@ -13,8 +13,8 @@ def test_every_epoch_holds_every_row_once_and_whole_batches(num_rows, grouped):
     per_epoch = -(-num_rows // 8) * 8
     assert len(order) == 3 * per_epoch
     for epoch in order.reshape(3, per_epoch):
-        assert sorted(epoch[epoch != FILL]) == list(range(num_rows))
-        assert (epoch[:-8] != FILL).all(), "only the last batch is filled up"
+        assert sorted(epoch[epoch != PADDING_ROW]) == list(range(num_rows))
+        assert (epoch[:-8] != PADDING_ROW).all(), "only the last batch is filled up"
 
 
 def test_the_order_depends_on_the_seed_and_the_epoch_and_on_nothing_else():
@@ -27,7 +27,7 @@ def test_the_order_depends_on_the_seed_and_the_epoch_and_on_nothing_else():
 
 
 def padding(order):
-    batches = LENGTHS[order[order != FILL][: len(order) // 8 * 8 - 8].reshape(-1, 8)]
+    batches = LENGTHS[order[order != PADDING_ROW][: len(order) // 8 * 8 - 8].reshape(-1, 8)]
     return 1 - batches.sum() / (batches.max(axis=1) * 8).sum()
 
 

@@ -10,7 +10,7 @@ from conf.schema import Peft, Training
 from store.errors import ConfigError, TrainingDiverged
 from store.fingerprint import digest_file
 from training.arguments import MANAGED_ARGS, sft_config, split_batch
-from training.batches import FILL, batch_order
+from training.batches import PADDING_ROW, batch_order
 from training.resume import MARK, last_complete
 from training.rows import labeled
 from training.trainer import train
@@ -80,7 +80,7 @@ def test_a_steps_loss_is_the_mean_over_the_trained_tokens_of_its_batch(make_rows
     model = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
     lengths = np.array([len(ids) for ids in rows["input_ids"].to_pylist()])
     batches = batch_order(lengths, 8, 1, SEED, grouped=True).reshape(-1, 8)
-    expected = [completion_loss(model, rows.take(batch[batch != FILL])).mean() for batch in batches]
+    expected = [completion_loss(model, rows.take(batch[batch != PADDING_ROW])).mean() for batch in batches]
     assert losses(trained) == pytest.approx(expected, rel=1e-5)
     assert trained.num_trained_tokens == len(completion_loss(model, rows))
 
