@@ -151,7 +151,7 @@ def test_parts_must_be_those_of_the_index(folder):
     (folder / "model-2.safetensors").write_bytes(save({"b": np.ones(1, dtype=np.float32)}))
     check(folder)
     (folder / "model-2.safetensors").write_bytes(save({"c": np.ones(1, dtype=np.float32)}))
-    with pytest.raises(CorruptArtifact, match=r"do not agree on where tensor [bc] is"):
+    with pytest.raises(CorruptArtifact, match=r"disagree on where tensor [bc] is"):
         check(folder)
 
 
