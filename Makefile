@@ -100,7 +100,7 @@ DEMO := prompt=skills reward=exact_match data.skills.kinds=[compare,successor] d
 	data.test=300 sampling.num_initial=3 sampling.num_corrections=3 sampling.max_tokens=8 filter.drop_duplicates=true \
 	training.num_epochs=2 training.args.learning_rate=2e-5
 .PHONY: demo
-demo: setup  ## a loop that visibly learns, ten minutes on two cores: the run demo, its curve in runs/demo/report.html
+demo: setup  ## a loop that visibly learns, on two skills of DATA=skills: the run demo, its curve in its report.html
 	$(MAKE) iterate N=2 RUN=demo DATA=skills STRATEGY=ENE ARGS="$(DEMO)"
 	$(PYTHON) -m analysis.report run=demo
 
