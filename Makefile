@@ -189,12 +189,12 @@ check: setup  ## format, lint, types and the fast tests: under a minute
 .PHONY: test
 test: ray  ## lint, unit tests, and the loop end to end on a real model
 	.venv/bin/ruff check .
-	$(PYTHON) -m pytest --numprocesses 2 --dist loadfile
+	$(PYTHON) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: test-all
 test-all: ray  ## make test and what is only worth a night
 	.venv/bin/ruff check .
-	$(PYTHON) -m pytest --numprocesses 2 --dist loadfile -m "nightly or not nightly"
+	$(PYTHON) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder -m "nightly or not nightly"
 
 .PHONY: faults
 faults: setup  ## kill, starve, race and damage every stage, count what came of it, print the table: some 15 minutes

@@ -79,6 +79,11 @@ def tiny_model(tmp_path_factory) -> Path:
     return make_tiny_model(tmp_path_factory.mktemp("tiny_model"))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests of faults first: they fork, and where Polars has run in the parent its children hang."""
+    items.sort(key=lambda item: "tests/faults/" not in item.nodeid)
+
+
 class Workspace:
     """An empty folder in which stages run; `settings` are the overrides of every run in it."""
 
