@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from conf.stored import samples_run, verify_checksum
-from conf.strategy import fine_tunes_from
+from conf.strategy import fine_tunes_from, rows_from
 from store.checkpoints import RECORD, locate, verify_folder
 from store.errors import ConfigError, CorruptArtifact, PipelineError, stage_main
 from store.fingerprint import digest, digest_bytes
@@ -139,9 +139,9 @@ class Walk:
         self.num_bytes += sum(file["bytes"] for file in record.files.values())
         if number:
             base = fine_tunes_from(record.settings.get("fine_tuning", ""), number)
-            made_from = {"sft": self.source.iteration(number - 1).sft, "checkpoint": self.model_path(base)}
-            if record.settings.get("rows") == "all":
-                made_from |= {f"sft_{m:02d}": self.source.iteration(m).sft for m in range(number - 1)}
+            rows = rows_from(record.settings.get("rows", ""), number)
+            made_from = {name: self.source.iteration(m).sft for name, m in rows.items()}
+            made_from["checkpoint"] = self.model_path(base)
             self.compare(self.source.iteration(number).checkpoint / RECORD, record.parents, made_from)
         return record.digest
 

@@ -20,7 +20,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from conf.identity import EXECUTION, SCORING, without
-from conf.overrides import as_meant, is_read, key_of, merge, without_replaced_presets
+from conf.overrides import as_meant, is_read, key_of, merge, whole, without_replaced_presets
 from conf.schema import Config, execution_file, known_keys, load, nearest, validate
 from conf.stored import FORMAT, check_format, read_settings, verify_checksum, with_checksum
 from store.errors import ConfigError, stage_main
@@ -33,7 +33,6 @@ FOLDER = Path(__file__).parent
 # Sections whose keys are a library's own names, or named by the user.
 OPEN = ("engine.args", "engine.throughput", "sampling.args", "training.args", "training.throughput", "peft.args",
         "launcher.args", "data.files", "data.splits", "model.template_args")  # fmt: skip
-TEMPLATE_ARGS = "model.template_args="
 OVERRIDE = re.compile(r"[+~]{0,2}(?!hydra\b)[A-Za-z_][\w./@-]*(=.*)?", re.DOTALL)  # Hydra's own keys do nothing here
 CREDENTIALS = re.compile(
     r"(?i)://[^/\s]*:[^/\s]*@|(^|[._+])(\w+_)?(token|secret|password|api_?key)=.|\b(hf_|sk-)\w{16}"
@@ -78,18 +77,6 @@ def composed(run: Run, overrides: list[str]) -> dict[str, Any]:
         raise ConfigError(explain(str(error), overrides)) from None
     assert isinstance(values, dict)  # config.yaml is a mapping
     return {str(key): value for key, value in values.items()}
-
-
-def whole(overrides: list[str]) -> list[str]:
-    """Return the overrides for Hydra, which merges a mapping into the preset's and refuses new keys: the arguments of a
-    chat template are replaced."""
-    found = []
-    for override in overrides:
-        if override.lstrip("+").startswith(TEMPLATE_ARGS):
-            found += [f"~{TEMPLATE_ARGS.rstrip('=')}", f"+{override.lstrip('+')}"]
-        else:
-            found.append(override)
-    return found
 
 
 def explain(message: str, overrides: list[str]) -> str:

@@ -5,6 +5,8 @@ import os
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
+TEMPLATE_ARGS = "model.template_args="
+
 
 def key_of(override: str) -> str:
     """Return the key of an override, without the signs that add or delete one."""
@@ -43,3 +45,15 @@ def without_replaced_presets(stored: list[str], given: list[str]) -> list[str]:
     """Return the stored overrides without those of a section for which a preset is given."""
     presets = set(map(key_of, given))
     return [override for override in stored if key_of(override).partition(".")[0] not in presets]
+
+
+def whole(overrides: list[str]) -> list[str]:
+    """Return the overrides for Hydra, which merges a mapping into the preset's and refuses new keys: the arguments of a
+    chat template are replaced."""
+    found = []
+    for override in overrides:
+        if override.lstrip("+").startswith(TEMPLATE_ARGS):
+            found += [f"~{TEMPLATE_ARGS.rstrip('=')}", f"+{override.lstrip('+')}"]
+        else:
+            found.append(override)
+    return found

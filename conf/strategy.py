@@ -42,6 +42,13 @@ def fine_tunes_from(fine_tuning: str, n: int) -> int:
     return 0 if fine_tuning == FIXED else n - 1
 
 
+def rows_from(rows: str, n: int) -> dict[str, int]:
+    """Return the iterations whose kept rows M_n is trained on (step 4), in order, each under its name among the parents
+    of M_n; rows: `last` for D_{n-1}, `all` for D_0 .. D_{n-1}."""
+    earlier = range(n - 1) if rows == "all" else ()
+    return {f"sft_{m:02d}": m for m in earlier} | {"sft": n - 1}
+
+
 def samples_per_question(config: Config, split: str) -> Samples:
     """Return the samples of each question of a split: held-out answers have one correction, eval.rounds times."""
     if split == "train":

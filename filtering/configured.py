@@ -3,7 +3,7 @@
 from conf.schema import Config, Strategy
 from filtering.compat import equal_only_filter, whole_text_score
 from filtering.filters import FILTERS_BY_TARGET, Options
-from filtering.rewards import REWARDS
+from filtering.rewards import require_known
 from filtering.rewards.final_answer import after_marker
 from filtering.settings import Scoring, Settings
 from store.errors import ConfigError
@@ -14,9 +14,7 @@ def settings_of(config: Config) -> Settings:
     chosen = whole_text_score(config.reward.name) if config.compat.whole_text_score else config.reward.name
     name = filter_of(config.strategy)
     rewards = list(dict.fromkeys([chosen, config.reward.name, *config.reward.also]))
-    unknown = [reward for reward in rewards if reward not in REWARDS]
-    if unknown:
-        raise ConfigError(f"reward {unknown[0]} is not known; there are {', '.join(REWARDS)}: start another run")
+    require_known(rewards)
     marker = config.prompt.answer_marker
     if marker is not None and after_marker(f"{marker} x") != "x":
         raise ConfigError(

@@ -7,8 +7,8 @@ Reads runs/demo/config.yaml and runs/demo/questions/; with samples_of=<run>, tha
 
 from conf.schema import load
 from conf.stored import samples_run
-from filtering.rewards import GOLD_PROBLEMS, REWARDS
-from store.errors import BadInput, ConfigError, stage_main
+from filtering.rewards import GOLD_PROBLEMS, require_known
+from store.errors import BadInput, stage_main
 from store.run import Run, stage_arguments
 from store.schemas import QUESTIONS, SPLITS
 from store.shards import iter_shards, required_manifest
@@ -23,20 +23,19 @@ def main(argv: list[str]) -> None:
 def check_golds(run: Run, rewards: list[str]) -> None:
     """Raise BadInput for the first question of a run of whose gold aliases a reward can use none; ConfigError for a
     reward that is not known."""
-    unknown = [reward for reward in rewards if reward not in REWARDS]
-    if unknown:
-        raise ConfigError(f"reward {unknown[0]} is not known; there are {', '.join(REWARDS)}: start another run")
+    require_known(rewards)
     manifest = required_manifest(run.questions, f"python -m data run={run.name}")
     columns = ("question_id", "answers")
     for split in SPLITS:
         for file, table in iter_shards(run.questions, manifest, split, QUESTIONS, columns):
             for key, aliases in zip(*(table[name].to_pylist() for name in columns), strict=True):
                 for reward in filter(GOLD_PROBLEMS.get, rewards):
-                    problems = [GOLD_PROBLEMS[reward](alias) for alias in aliases]
-                    if all(problems):
+                    problem_of = GOLD_PROBLEMS[reward]
+                    if all(problem_of(alias) for alias in aliases):  # mostly the first one is of use
                         raise BadInput(
                             f"{run.questions / file}: question {key!r}: reward={reward} cannot use the gold answer "
-                            f"{aliases[0]!a:.200}: it {problems[0]}. Change that, and run the same command again"
+                            f"{aliases[0]!a:.200}: it {problem_of(aliases[0])}. Change "
+                            "that, and run the same command again"
                         )
 
 

@@ -36,11 +36,6 @@ class Samples:
     texts: Texts
     golds: Golds
 
-    @property
-    def answer_numbers(self) -> np.ndarray:
-        """Return which of the texts are alike but for what a model thinks before it answers: a number for each."""
-        return pa.array(self.texts).dictionary_encode().indices.to_numpy()
-
 
 def read_samples(source: Source, compat: list[str], split: str, file: str, *more: str) -> Samples:
     """Read a shard of samples, with `more` of their columns, and join it. With the initial_answer that corrections say
@@ -132,8 +127,10 @@ def check(
 
 
 def with_texts(samples: Samples, known: dict[str, Any]) -> pl.DataFrame:
-    """Return the pairs with what is known of texts, an entry for each, as initial_<name> and correction_<name>."""
-    columns = pl.DataFrame(known)
+    """Return the pairs with what is known of texts, an entry for each, as initial_<name> and correction_<name>; and
+    answer_number, which texts have in common that are alike but for what a model thinks before it answers."""
+    answer_numbers = pa.array(samples.texts).dictionary_encode().indices.to_numpy()
+    columns = pl.DataFrame(known | {"answer_number": answer_numbers})
     of_texts = (
         columns[samples.pairs[f"{side}_text_row"]].rename(f"{side}_{{}}".format) for side in ("initial", "correction")
     )

@@ -78,19 +78,19 @@ def _case(number: int, row: Any, text: str, golds: str, label: str) -> Case:
 
 def described(reward: str, cases: list[Case]) -> Iterator[str]:
     """Yield a line for each case, then how often score and label agree, and the lines where they do not."""
-    different, num_labelled = [], 0
+    different, num_labeled = [], 0
     answers = Texts(case.text for case in cases).final
     for case, answer in zip(cases, answers, strict=True):
         score, why = _scored(reward, case)
         line = f"{case.line}: {score:.3g}  {answer!r:.{SHOWN}}  {why}"
         yield line
         if case.label is not None:
-            num_labelled += 1
+            num_labeled += 1
             if not abs(score - case.label) < TOLERANCE:  # nor where it is NaN
                 different.append(f"  {line}; label {case.label:g}")
-    if num_labelled:
-        share = 1 - len(different) / num_labelled
-        yield f"{reward} and the labels agree on {num_labelled - len(different):,} of {num_labelled:,} ({share:.1%})"
+    if num_labeled:
+        share = 1 - len(different) / num_labeled
+        yield f"{reward} and the labels agree on {num_labeled - len(different):,} of {num_labeled:,} ({share:.1%})"
         yield from different
 
 

@@ -32,8 +32,8 @@ def score(source: Source, settings: Settings, split: str, file: str) -> tuple[Sc
     other pairs."""
     samples = read_samples(source, settings.compat, split, file, "initial_answer")
     scores = {name: REWARDS[name](samples.texts, samples.golds) for name in settings.scoring.rewards}
-    known = {"empty": [not text.strip() for text in samples.texts], "answer_number": samples.answer_numbers}
-    pairs = with_texts(samples, scores | known)
+    empty = {"empty": [not text.strip() for text in samples.texts]}
+    pairs = with_texts(samples, scores | empty)
     scored, unscorable = scorable(pairs, scores)
     ids = samples.questions["question_id"].to_pylist()
     quarantined = [
@@ -51,9 +51,8 @@ def write(
     manifests say of both, and the counts for metrics.json. reasons: of the scorable pairs, as `select` gives them."""
     columns = ("token_ids", *(sft.PROMPT if sft_name else ()))
     samples = read_samples(source, settings.compat, split, file, *columns)
-    known = text_flags(samples.texts, samples.golds, settings.scoring.expects_marker)
-    known |= {"answer_number": samples.answer_numbers}
-    pairs, _ = scorable(with_texts(samples, scores | known), scores)
+    flags = text_flags(samples.texts, samples.golds, settings.scoring.expects_marker)
+    pairs, _ = scorable(with_texts(samples, scores | flags), scores)
     pairs = labeled(pairs.hstack([reasons.alias("reason")]), samples.questions, settings.scoring)
 
     folder, header = source.folder, header | {"split": split}

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from conf.schema import Config
-from conf.strategy import fine_tunes_from
+from conf.strategy import fine_tunes_from, rows_from
 from store.checkpoints import RECORD, Checkpoint, locate, read_record
 from store.errors import ConfigError
 from store.fingerprint import refuse_difference
@@ -40,9 +40,9 @@ class Plan:
 
     @property
     def parents(self) -> dict[str, str]:
-        *earlier, last = (kept.manifest.digest for kept in self.rows)
-        replayed = {f"sft_{number:02d}": digest for number, digest in enumerate(earlier)}
-        return {"sft": last, "checkpoint": self.base.digest} | replayed
+        names = rows_from(self.settings["rows"], self.iteration)
+        rows = {name: kept.manifest.digest for name, kept in zip(names, self.rows, strict=True)}
+        return {"checkpoint": self.base.digest} | rows
 
     @property
     def num_rows(self) -> int:
@@ -62,8 +62,7 @@ def make_plan(run: Run, config: Config, iteration: int) -> Plan:
             "iteration=1 is the first to be trained"
         )
     base_folder, base = locate(run, fine_tunes_from(config.strategy.fine_tuning, iteration))
-    first = 0 if config.training.rows == "all" else iteration - 1
-    rows = tuple(kept_rows(run, number) for number in range(first, iteration))
+    rows = tuple(kept_rows(run, number) for number in rows_from(config.training.rows, iteration).values())
     return Plan(iteration, base_folder, base, rows, config.strategy.filter, settings(config))
 
 

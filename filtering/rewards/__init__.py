@@ -5,7 +5,7 @@ that could not be scored, which is never 0.0. What a model thinks before it answ
 and every reward but `in_accuracy` looks at the final answer alone (final_answer).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 import numpy as np
@@ -16,6 +16,7 @@ from filtering.rewards.normalize import NORMALIZED, SQUAD_TOKENS, no_plain_strin
 from filtering.rewards.numeric import not_one_number, numeric
 from filtering.rewards.squad import exact_match, token_f1
 from filtering.rewards.symbolic import not_readable, symbolic
+from store.errors import ConfigError
 
 Reward = Callable[[Sequence[str], Sequence[Sequence[str]]], np.ndarray]
 
@@ -39,3 +40,10 @@ GOLD_PROBLEMS: dict[str, Callable[[str], str | None]] = {
     "numeric": not_one_number,
     "symbolic": not_readable,
 }
+
+
+def require_known(rewards: Iterable[str]) -> None:
+    """Raise ConfigError for a name that REWARDS does not have."""
+    unknown = [reward for reward in rewards if reward not in REWARDS]
+    if unknown:
+        raise ConfigError(f"reward {unknown[0]} is not known; there are {', '.join(REWARDS)}: start another run")

@@ -151,18 +151,16 @@ def _with_tokens(text: str, found: Iterable[Number]) -> str:
     return "".join([*parts, text[at:]])
 
 
-class _Characters(dict[int, str]):
-    """What a character becomes: itself, a token of its own, or a space; filled as characters are met."""
-
-    def __missing__(self, code: int) -> str:
-        char, kind = chr(code), unicodedata.category(chr(code))
-        if kind[0] in "LNM" or code in SPECIAL.values():
-            self[code] = char
-        elif kind[0] in "ZCP" or kind == "Sc" or char in string.punctuation or char == "°":
-            self[code] = " "
-        else:
-            self[code] = f" {char} "
-        return self[code]
+def _token_character(char: str) -> str:
+    """Return a character itself, as a token of its own, or a space."""
+    kind = unicodedata.category(char)
+    if char == "&":
+        return " and "
+    if kind[0] in "LNM" or ord(char) in SPECIAL.values():
+        return char
+    if kind[0] in "ZCP" or kind == "Sc" or char in string.punctuation or char == "°":
+        return " "
+    return f" {char} "
 
 
-CHARACTERS = _Characters({ord("&"): " and "})
+CHARACTERS = typography.Characters(_token_character)

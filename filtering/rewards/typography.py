@@ -5,6 +5,7 @@
 
 import re
 import unicodedata
+from collections.abc import Callable
 
 SUPERSCRIPT = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻]+")
 BEFORE_NFKC = {ord(char): None for char in "™®©℠"} | {ord("´"): "'"}
@@ -14,27 +15,33 @@ LETTERS = str.maketrans({  # what no decomposition takes apart; the last four ar
 })  # fmt: skip
 
 
-class _Characters(dict[int, str | None]):
-    """What each character becomes, filled as characters are met."""
+class Characters(dict[int, str | None]):
+    """What str.translate makes of each character, by `becomes`: filled as characters are met."""
+
+    def __init__(self, becomes: Callable[[str], str | None]) -> None:
+        self._becomes = becomes
 
     def __missing__(self, code: int) -> str | None:
-        char, kind = chr(code), unicodedata.category(chr(code))
-        if kind == "Nd":
-            self[code] = str(unicodedata.decimal(char))
-        elif kind == "Cf" or "VARIATION SELECTOR" in unicodedata.name(char, "") or char == "\u034f":
-            self[code] = None
-        elif kind == "Pd" or char == "−":
-            self[code] = "-"
-        elif char in "‘’‚‛′ʼʹ`":
-            self[code] = "'"
-        elif char in "“”„‟″«»":
-            self[code] = '"'
-        else:
-            self[code] = {"⁄": "/", "∕": "/", "٫": ".", "٬": ",", "۔": "."}.get(char, char)
+        self[code] = self._becomes(chr(code))
         return self[code]
 
 
-CHARACTERS = _Characters()
+def _plain_character(char: str) -> str | None:
+    kind = unicodedata.category(char)
+    if kind == "Nd":
+        return str(unicodedata.decimal(char))
+    if kind == "Cf" or "VARIATION SELECTOR" in unicodedata.name(char, "") or char == "\u034f":
+        return None
+    if kind == "Pd" or char == "−":
+        return "-"
+    if char in "‘’‚‛′ʼʹ`":
+        return "'"
+    if char in "“”„‟″«»":
+        return '"'
+    return {"⁄": "/", "∕": "/", "٫": ".", "٬": ",", "۔": "."}.get(char, char)
+
+
+CHARACTERS = Characters(_plain_character)
 
 
 def plain(text: str) -> str:
