@@ -7,13 +7,15 @@ LoraConfig); everything else is ours. `load` is how a stage gets its run's setti
 import difflib
 import math
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    SerializerFunctionWrapHandler,
     ValidationError,
+    model_serializer,
 )
 
 from conf.identity import EXECUTION
@@ -26,6 +28,14 @@ from store.run import RUN_NAME, Run
 
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+    # Settings that runs of earlier versions lack: left out of what is written where they have their defaults, so that
+    # the settings and fingerprints of those runs stay what they are.
+    added: ClassVar[tuple[str, ...]] = ()
+
+    @model_serializer(mode="wrap")
+    def _without_added_defaults(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        defaults = {name: type(self).model_fields[name].default for name in self.added}
+        return {name: value for name, value in dump(self).items() if name not in defaults or value != defaults[name]}
 
 
 class Message(Section):
@@ -144,7 +154,7 @@ class Strategy(Section):
     initialization: Literal["evolving", "fixed"]
     filter: Literal["improving", "non_decreasing", "equal_only", "none", "random_matched", "correct"]
     fine_tuning: Literal["evolving", "fixed"]
-    trains_on: Literal["corrections", "initial_answers", "gold_answers"]
+    trains_on: Literal["corrections", "initial_answers", "gold_answers", "both"]
 
 
 class Reward(Section):
@@ -159,6 +169,10 @@ class Filter(Section):
     max_per_question: int | None = Field(ge=1)
     max_kept_correct_per_improving: float | None = Field(ge=0)
     max_copy_share: float | None = Field(ge=0, le=1)
+    pairing: Literal["own", "siblings"] = "own"
+    siblings_per_kept_correct: float = Field(1.0, gt=0)
+    first_turns_per_correction: float = Field(1.0, gt=0)
+    added = ("pairing", "siblings_per_kept_correct", "first_turns_per_correction")
 
 
 class Compat(Section):
@@ -213,12 +227,20 @@ class Launcher(Section):
     pool: str | None = Field(pattern=RUN_NAME.pattern)
 
 
+class Verdict(Section):
+    keep: str = Field(pattern=r"^\w+$")  # the word that keeps the initial answer
+    replace: str = Field(pattern=r"^\w+$")  # the word before a new answer
+
+
 class Prompt(Section):
     name: str
     initial: list[Message] = Field(min_length=1)
     correction: list[Message] = Field(min_length=1)
     training: list[Message] = Field(min_length=1)  # for compat.separate_training_prompt alone
     answer_marker: str | None
+    verdict: Verdict | None = None  # a correction begins with one of two words
+    num_answers: int = Field(1, ge=1, le=99)  # initial answers of its question that a correction reads
+    added = ("verdict", "num_answers")
 
 
 class Config(Section):
@@ -253,11 +275,39 @@ def validate(values: dict[str, Any]) -> Config:
     if config.eval.greedy and config.eval.num_samples > 1:
         raise ConfigError(f"eval.greedy gives one answer, eval.num_samples={config.eval.num_samples}: set it to 1")
     check_pinned(config.model)
+    check_recipe(config)
     data = config.data.model_dump()
     check_splits(data["splits"], data["files"])
     for name, origins in data["files"].items():
         check_origins(name, origins, config.data.allow_unpinned, by_hub=data["hub"] is not None)
     return config
+
+
+def check_recipe(config: Config) -> None:
+    """Raise ConfigError for settings of recipes (docs/recipes.md) that do not go together."""
+    prompt, siblings = config.prompt, config.filter.pairing == "siblings"
+    both, strategy = config.strategy.trains_on == "both", config.strategy
+    named = {
+        f"prompt={prompt.name} (verdict)": prompt.verdict is not None,
+        f"prompt.num_answers={prompt.num_answers}": prompt.num_answers > 1,
+        "filter.pairing=siblings": siblings,
+        "strategy.trains_on=both": both,
+    }
+    recipes = [name for name, is_on in named.items() if is_on]
+    other = ("cross_pairing", "separate_training_prompt")
+    if recipes and (compat := [f"compat.{name}" for name in other if getattr(config.compat, name)]):
+        raise ConfigError(f"{recipes[0]} does not go with {compat[0]}, which repeats the authors' code: leave one out")
+    if config.eval.rounds > 1 and (prompt.verdict or prompt.num_answers > 1):
+        raise ConfigError(f"{recipes[0]} corrects an answer once: set eval.rounds=1, not {config.eval.rounds}")
+    for key, number in (("sampling.num_initial", config.sampling.num_initial),
+                        ("eval.num_samples", config.eval.num_samples)):  # fmt: skip
+        if number < prompt.num_answers:
+            raise ConfigError(f"prompt.num_answers={prompt.num_answers} are read, {key}={number}: set it to as many")
+    if siblings and (strategy.filter != "non_decreasing" or strategy.trains_on not in ("corrections", "both")):
+        raise ConfigError(
+            f"filter.pairing=siblings adds rows in proportion to those that were correct and stayed so, and strategy="
+            f"{strategy.name} keeps none: use one with filter non_decreasing that trains on corrections, as ENF"
+        )
 
 
 def check_pinned(model: Model) -> None:

@@ -18,7 +18,7 @@ from conf.strategy import samples_per_question
 from filtering import shards
 from filtering.baselines import end_of_turn
 from filtering.configured import settings_of
-from filtering.filters import any_kept, select
+from filtering.filters import any_kept, first_turns, select
 from filtering.report import describe
 from filtering.settings import Settings
 from filtering.source import Source
@@ -57,16 +57,17 @@ def filter_iteration(source: Source, settings: Settings, n: int, processes: int 
         refuse_unscorable(source, pairs, quarantined)
 
         # Select D_n: D+ = {r(y2) > r(y1)}, Improving, or D+ ∪ D=, D= = {r(y2) = r(y1) >= t}, Non-decreasing.
-        reasons = select(pl.concat(pairs), settings.filter, settings.options)
-        ends = accumulate(map(len, pairs))
-        of_shards = [reasons[end - len(some) : end] for some, end in zip(pairs, ends, strict=True)]
-        del pairs, reasons
+        together, ends = pl.concat(pairs), accumulate(map(len, pairs))
+        reasons = select(together, settings.filter, settings.options)
+        selected = first_turns(together, reasons, settings.options)  # trains_on=both: {y1 : r(y1) >= t} beside them
+        of_shards = [selected[end - len(some) : end] for some, end in zip(pairs, ends, strict=True)]
+        del pairs, together, reasons, selected
 
         # Write every pair with its reason, and D_n as prompts and completions.
         names = sft_names([shard for shard, some in zip(files, of_shards, strict=True) if any_kept(some)])
         written = each(shards.write, [
-            (*shard, header, score, lost, reason, names.get(shard), end)
-            for shard, score, lost, reason in zip(files, scores, quarantined, of_shards, strict=True)
+            (*shard, header, score, lost, some, names.get(shard), end)
+            for shard, score, lost, some in zip(files, scores, quarantined, of_shards, strict=True)
         ])  # fmt: skip
     lost = dict(zip(files, quarantined, strict=True))
     return finish(source, settings, header, lost, dict(zip(files, written, strict=True)), names)

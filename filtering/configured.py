@@ -24,11 +24,28 @@ def settings_of(config: Config) -> Settings:
         seed=config.seed,
         filter=equal_only_filter(name) if config.compat.equal_only_filter else name,
         trains_on=config.strategy.trains_on,
-        options=Options(threshold=config.reward.threshold, **config.filter.model_dump()),
-        scoring=Scoring(rewards, chosen, config.reward.threshold, expects_marker=marker is not None),
+        options=options(config),
+        scoring=Scoring(
+            rewards,
+            chosen,
+            config.reward.threshold,
+            marker is not None,
+            config.prompt.verdict.model_dump() if config.prompt.verdict else None,
+        ),
         compat=[name for name, value in config.compat.model_dump().items() if value],
         training_prompt=training_prompt(config),
     )
+
+
+def options(config: Config) -> Options:
+    """Return the bounds, and the rows trained beside the kept corrections, as the recipes that are on ask for."""
+    filters = config.filter
+    return Options(
+        config.reward.threshold, filters.margin, filters.drop_duplicates, filters.max_per_question,
+        filters.max_kept_correct_per_improving, filters.max_copy_share,
+        siblings=filters.siblings_per_kept_correct if filters.pairing == "siblings" else None,
+        first_turns=filters.first_turns_per_correction if config.strategy.trains_on == "both" else None,
+    )  # fmt: skip
 
 
 def filter_of(strategy: Strategy) -> str:

@@ -25,6 +25,7 @@ REASON = pl.Enum([
     "truncated",
     "empty",
     "repeated",  # an earlier pair has the same initial answer or gold answer, which is trained once
+    "wrong_verdict",  # none, contradicted by what follows it, or a correct initial answer replaced
     "degraded",
     "incorrect_twice",
     "not_improving",
@@ -40,7 +41,8 @@ LAST_KEPT = "gold"
 ROUNDING = 1e-6  # rewards are float32: 0.6 - 0.5 comes out 2e-8 above 0.1, and is no gain beyond a margin of 0.1
 
 KEPT = pl.col("reason") <= pl.lit(LAST_KEPT, REASON)
-UNUSABLE = ("held_out", "truncated", "empty", "repeated")  # columns, and reasons: such pairs are never trained on
+# Columns, and reasons: such pairs are never trained on.
+UNUSABLE = ("held_out", "truncated", "wrong_verdict", "empty", "repeated")
 r1, r2 = pl.col("initial_reward").cast(pl.Float64), pl.col("correction_reward").cast(pl.Float64)  # r(y1), r(y2)
 
 
@@ -48,7 +50,8 @@ r1, r2 = pl.col("initial_reward").cast(pl.Float64), pl.col("correction_reward").
 class Options:
     """threshold: t, a reward of at least t is correct. margin: gains of at most this count as equal, for continuous
     rewards. The rest bounds what is kept, None is no bound: rows per question; kept-correct rows per improving one;
-    the share of verbatim copies among the kept (a correct answer repeated teaches to copy)."""
+    the share of verbatim copies among the kept (a correct answer repeated teaches to copy). siblings, first_turns: how
+    many rows of filtering.further there are at most for each kept one, None is none."""
 
     threshold: float = 0.5
     margin: float = 0.0
@@ -56,6 +59,8 @@ class Options:
     max_per_question: int | None = None
     max_kept_correct_per_improving: float | None = None
     max_copy_share: float | None = None
+    siblings: float | None = None
+    first_turns: float | None = None
 
 
 def is_correct(reward: pl.Expr, threshold: float) -> pl.Expr:
@@ -104,6 +109,7 @@ FILTERS_BY_TARGET = {
     "initial_answers": {"correct": "correct", "none": "none"},
     "gold_answers": {"none": "gold"},
 }
+FILTERS_BY_TARGET["both"] = FILTERS_BY_TARGET["corrections"]
 # What the kept pairs of a filter are called that does not tell improving ones from kept-correct ones.
 KEPT_REASON = {"none": "unfiltered", "random_matched": "random", "correct": "initial_correct", "gold": "gold"}
 
@@ -171,9 +177,19 @@ def select(pairs: pl.DataFrame, name: str, options: Options) -> pl.Series:
     return rows.sort("row")["reason"]
 
 
-def any_kept(reasons: pl.Series) -> bool:
-    """Return whether D_n has one of these pairs."""
-    return bool((reasons <= LAST_KEPT).any())
+def first_turns(pairs: pl.DataFrame, reasons: pl.Series, options: Options) -> pl.DataFrame:
+    """Return the reasons, and which pairs' initial answers are trained too, to their own prompts (STaR's rows): of
+    those that have a `first_turn`, a pseudo-random number, the options.first_turns * |D_n| with the smallest."""
+    chosen = pl.lit(False)
+    if options.first_turns is not None:
+        allowed = floor(options.first_turns, count(pl.DataFrame({"reason": reasons}), KEPT))
+        chosen = (pl.col("first_turn").rank("ordinal") <= allowed).fill_null(False)
+    return pairs.select(reason=reasons, first_turn=chosen)
+
+
+def any_kept(selected: pl.DataFrame) -> bool:
+    """Return whether rows of D_n are made from one of these pairs."""
+    return bool(selected.select((KEPT | pl.col("first_turn")).any()).item())
 
 
 def drop(rows: pl.DataFrame, over: pl.Expr, why: str) -> pl.DataFrame:

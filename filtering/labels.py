@@ -9,6 +9,7 @@ from filtering.flags import FLAGS, question_flags
 from filtering.pairs import ANSWER, PAIR, Samples, taken
 from filtering.rewards.texts import Golds
 from filtering.settings import Scoring, Settings
+from filtering.verdicts import VERDICT, wrong_verdict
 from store.fingerprint import stable_hash
 from store.schemas import TRANSITIONS
 from store.schemas import trajectories as trajectories_schema
@@ -23,22 +24,26 @@ TRAINED = {
         "empty": pl.col("correction_empty"),
         "repeated": NEVER,
         "copy": IS_COPY,
+        "wrong_verdict": NEVER,
     },
     "initial_answers": {
         "truncated": pl.col("initial_truncated"),
         "empty": pl.col("initial_empty"),
         "repeated": ~pl.struct(ANSWER).is_first_distinct(),
         "copy": NEVER,
+        "wrong_verdict": NEVER,
     },
     "gold_answers": {
         "truncated": NEVER,
         "empty": NEVER,
         "repeated": ~pl.col("question_row").is_first_distinct(),
         "copy": NEVER,
+        "wrong_verdict": NEVER,
     },
 }
+TRAINED["both"] = TRAINED["corrections"]
 # How much of (question_id, initial answer, correction) names the text that is trained.
-KEY_LENGTH = {"corrections": 3, "initial_answers": 2, "gold_answers": 1}
+KEY_LENGTH = {"corrections": 3, "both": 3, "initial_answers": 2, "gold_answers": 1}
 
 
 NAMES = pa.array([[flag for bit, flag in enumerate(FLAGS) if number >> bit & 1] for number in range(2 ** len(FLAGS))])
@@ -50,11 +55,15 @@ def selectable(pairs: pl.DataFrame, samples: Samples, settings: Settings, split:
     """Return the columns that `select` needs; keys where it compares pairs."""
     chosen = settings.scoring.chosen
     rewards = {"initial_reward": pl.col(f"initial_{chosen}"), "correction_reward": pl.col(f"correction_{chosen}")}
-    numbers = pairs.select(**rewards, held_out=pl.lit(split != "train"), **TRAINED[settings.trains_on])
+    threshold, trained = settings.options.threshold, TRAINED[settings.trains_on]
+    if "verdict" in pairs.columns and trained is TRAINED["corrections"]:
+        trained = trained | {"wrong_verdict": wrong_verdict(is_correct(rewards["initial_reward"], threshold))}
+    numbers = pairs.select(**rewards, held_out=pl.lit(split != "train"), **trained)
+    if settings.options.first_turns is not None:
+        numbers = with_numbers(numbers, "first_turn", first_turn_draws(pairs, samples, settings, split))
     if not compares_pairs(settings.filter, settings.options):
         return numbers
-    numbers = numbers.with_row_index("row")
-    row = numbers.filter(passes(settings.filter, settings.options))["row"]
+    row = numbers.select(passes(settings.filter, settings.options).arg_true()).to_series()
     ids, length, passing = samples.questions["question_id"].to_pylist(), KEY_LENGTH[settings.trains_on], pairs[row]
     y1 = taken(samples.initial["text"], passing["initial_row"]).to_pylist()
     y2 = taken(samples.corrections["text"], passing["correction_row"]).to_pylist()
@@ -64,8 +73,28 @@ def selectable(pairs: pl.DataFrame, samples: Samples, settings: Settings, split:
         "content": [stable_hash(*(ids[i], *texts)[:length]) for (i, _, _), *texts in keys],
         "draw": [stable_hash(settings.seed, "filter", ids[i], j, k) for (i, j, k), *_ in keys],
     }
-    hashed = pl.DataFrame(hashes, schema=dict.fromkeys(hashes, pl.Int64)).with_columns(row=row)
-    return numbers.join(hashed, on="row", how="left", maintain_order="left").drop("row")
+    for name, numbers_of in hashes.items():
+        numbers = with_numbers(numbers, name, dict(zip(row, numbers_of, strict=True)))
+    return numbers
+
+
+def with_numbers(rows: pl.DataFrame, name: str, numbers: dict[int, int]) -> pl.DataFrame:
+    """Return the rows with an int64 column more, of these {row: number}, null elsewhere."""
+    column = pl.repeat(None, len(rows), dtype=pl.Int64, eager=True).alias(name)
+    return rows.with_columns(column.scatter(list(numbers), list(numbers.values())))
+
+
+def first_turn_draws(pairs: pl.DataFrame, samples: Samples, settings: Settings, split: str) -> dict[int, int]:
+    """Return {row: pseudo-random number} of the first pair of every initial answer that may be trained: correct, whole,
+    and with drop_duplicates the first of its question with this text."""
+    if split != "train":
+        return {}
+    same = ("question_row", "initial_text_row") if settings.options.drop_duplicates else ANSWER
+    is_usable = is_correct(pl.col(f"initial_{settings.scoring.chosen}"), settings.options.threshold)
+    usable = pairs.with_row_index("row").filter(is_usable, ~pl.col("initial_truncated"), ~pl.col("initial_empty"))
+    ids, first = samples.questions["question_id"].to_pylist(), usable.filter(pl.struct(same).is_first_distinct())
+    keys = first.select("row", *ANSWER).iter_rows()
+    return {row: stable_hash(settings.seed, "first_turn", ids[i], j) for row, i, j in keys}
 
 
 def labeled(pairs: pl.DataFrame, questions: pa.Table, scoring: Scoring) -> pl.DataFrame:
@@ -103,7 +132,9 @@ def trajectories(pairs: pl.DataFrame, samples: Samples, split: str, rewards: lis
         "reason": pa.array(REASON.categories.to_list()).take(pairs["reason"].to_physical().to_arrow()),
         "flags": NAMES.take(pairs["flags"].to_arrow()),
     }
-    schema = trajectories_schema(rewards)
+    if "verdict" in pairs.columns:
+        columns["verdict"] = pa.array(VERDICT.categories.to_list()).take(pairs["verdict"].to_physical().to_arrow())
+    schema = trajectories_schema(rewards, with_verdict="verdict" in columns)
     numbers = {name: pairs[name].to_arrow() for name in schema.names if name not in columns}
     return pa.Table.from_pydict({name: (columns | numbers)[name] for name in schema.names}, schema=schema)
 

@@ -13,11 +13,15 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from filtering import verdicts
 from filtering.flags import FLAGS
 from store.schemas import TRANSITIONS
 
 EXCLUSION_FLAGS = ("gold_in_question", "overlap", "shared_answer")  # of questions: accuracy is given without each, too
 GROUP = ("transition", "reason", *EXCLUSION_FLAGS)
+VERDICTS = ("verdict", "contradicted")  # columns of runs whose prompt has verdicts
+INITIAL_CORRECT = pl.col("transition").cast(pl.String).str.starts_with("c")
+TRAINED = "trained_"  # begins the names of counts of rows to train on
 COUNTED = [
     pl.len().alias("pairs"),
     pl.col("is_copy").sum().alias("copies"),
@@ -30,9 +34,12 @@ COUNTED = [
 Counts = tuple[pl.DataFrame, Counter[str], dict[str, list[float]]]
 
 
-def count(pairs: pl.DataFrame, initial: pa.Table, corrections: pa.Table, rewards: list[str]) -> Counts:
-    """Count a shard's trajectories and the samples that they are made of."""
-    grouped = pairs.group_by(GROUP).agg(COUNTED)
+def count(
+    pairs: pl.DataFrame, initial: pa.Table, corrections: pa.Table, rewards: list[str], rows: pa.Table | None = None
+) -> Counts:
+    """Count a shard's trajectories, the samples that they are made of, and by reason the `rows` to train on where these
+    have one."""
+    grouped = pairs.group_by(*GROUP, *(name for name in VERDICTS if name in pairs.columns)).agg(COUNTED)
     samples = Counter(
         questions=pairs["question_row"].n_unique(),
         initial_answers=len(initial),
@@ -40,6 +47,8 @@ def count(pairs: pl.DataFrame, initial: pa.Table, corrections: pa.Table, rewards
         initial_answer_tokens=num_tokens(initial),
         correction_tokens=num_tokens(corrections),
     )
+    if rows is not None and "reason" in rows.column_names:
+        samples.update(f"{TRAINED}{reason}" for reason in rows["reason"].to_pylist())
     columns = [f"{side}_{name}" for name in rewards for side in ("initial", "correction")]
     return grouped, samples, {column: exact_sum(pairs[column].to_list()) for column in columns}
 
@@ -50,12 +59,16 @@ def summarize(shards: Iterable[Counts]) -> dict[str, Any]:
     pairs, samples = pl.concat(parts), Counter[str]()
     for counter in counters:
         samples.update(counter)
-    num_pairs, total = pairs["pairs"].sum(), pairs.select(pl.exclude(GROUP).sum()).row(0, named=True)
+    num_pairs, total = pairs["pairs"].sum(), pairs.select(pl.exclude(*GROUP, *VERDICTS).sum()).row(0, named=True)
     for flag in EXCLUSION_FLAGS:
         total[flag] = pairs.filter(flag)["pairs"].sum()
     flags = {flag: total[flag] for flag in sorted(FLAGS) if total[flag]}
     reasons = pairs.group_by("reason").agg(pl.col("pairs").sum())
     means = {column: ratio(math.fsum(x for of in sums for x in of[column]), num_pairs) for column in sums[0]}
+    trained = {key.removeprefix(TRAINED): samples[key] for key in sorted(samples) if key.startswith(TRAINED)}
+    recipes: dict[str, Any] = {"trained_rows": trained} if trained else {}
+    if "verdict" in pairs.columns:
+        recipes["verdicts"] = verdicts.summarize(pairs.with_columns(initial_correct=INITIAL_CORRECT))
     return {
         "num_questions": samples["questions"],
         "num_initial_answers": samples["initial_answers"],
@@ -77,6 +90,7 @@ def summarize(shards: Iterable[Counts]) -> dict[str, Any]:
         "num_kept": total["kept"],
         "reasons": dict(sorted(reasons.iter_rows())),
         "flags": flags,
+        **recipes,
     }
 
 

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from filtering.compat import cross_pairs
 from filtering.rewards.texts import Golds, Texts
 from filtering.source import Source
+from filtering.verdicts import Words, answered
 from store.shards import corrupt
 
 ANSWER = ("question_row", "init_index")  # i, j
@@ -37,11 +38,19 @@ class Samples:
     golds: Golds
 
 
-def read_samples(source: Source, compat: list[str], split: str, file: str, *more: str) -> Samples:
+def read_samples(
+    source: Source, compat: list[str], split: str, file: str, *more: str, verdict: Words | None = None
+) -> Samples:
     """Read a shard of samples, with `more` of their columns, and join it. With the initial_answer that corrections say
-    they correct, it is checked: CorruptArtifact where it is not sound."""
+    they correct, it is checked: CorruptArtifact where it is not sound. verdict: the words that corrections begin with;
+    the texts are then the answers that they come to, and pairs have the columns of verdicts.answered."""
+    if verdict and "initial_answer" not in more:
+        more = (*more, "initial_answer")
     path, initial, corrections = source.read(split, file, *more)
-    ids, texts, questions, answers, pairs = join(initial, corrections)
+    answers_of, verdicts = answered(corrections, verdict) if verdict else (corrections, None)
+    ids, texts, questions, answers, pairs = join(initial, answers_of)
+    if verdicts is not None:
+        pairs = pairs.hstack(verdicts)
     num_corrections = source.num_corrections[split]
     if "initial_answer" in more:
         check(path, ids, (initial, corrections), answers, pairs, num_corrections, source.quarantined)

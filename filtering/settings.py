@@ -1,6 +1,7 @@
 """Everything that decides what is kept, and as what: plain values, of which the stage's fingerprint is made."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from filtering.filters import Options
 
@@ -8,12 +9,14 @@ from filtering.filters import Options
 @dataclass(frozen=True)
 class Scoring:
     """rewards: all that are computed, `chosen` among them; a chosen reward of at least `threshold` (t) is correct.
-    expects_marker: the prompt asks for a marked final answer."""
+    expects_marker: the prompt asks for a marked final answer. verdict: the words {keep, replace} that corrections begin
+    with, None where they do not."""
 
     rewards: list[str]
     chosen: str
     threshold: float
     expects_marker: bool
+    verdict: dict[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -28,3 +31,21 @@ class Settings:
     scoring: Scoring
     compat: list[str]
     training_prompt: list[dict[str, str]] | None = None
+
+    @property
+    def is_mixed(self) -> bool:
+        """Whether rows may be trained that are no kept corrections."""
+        return self.options.siblings is not None or self.options.first_turns is not None
+
+    def identity(self) -> dict[str, Any]:
+        """Return the settings for the stage's fingerprint, without those that earlier versions lacked where they have
+        no effect."""
+        values = asdict(self)
+        for section in (values["options"], values["scoring"]):
+            for name in ADDED & section.keys():
+                if section[name] is None:
+                    del section[name]
+        return values
+
+
+ADDED = {"siblings", "first_turns", "verdict"}

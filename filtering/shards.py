@@ -30,7 +30,7 @@ Written = tuple[dict[str, Any], dict[str, Any] | None, metrics.Counts]
 def score(source: Source, settings: Settings, split: str, file: str) -> tuple[Scores, pl.DataFrame, Rows]:
     """Return r(y) of every text, what `select` needs of every pair that has all rewards, and quarantined rows for the
     other pairs."""
-    samples = read_samples(source, settings.compat, split, file, "initial_answer")
+    samples = read_samples(source, settings.compat, split, file, "initial_answer", verdict=settings.scoring.verdict)
     scores = {name: REWARDS[name](samples.texts, samples.golds) for name in settings.scoring.rewards}
     empty = {"empty": [not text.strip() for text in samples.texts]}
     pairs = with_texts(samples, scores | empty)
@@ -45,32 +45,27 @@ def score(source: Source, settings: Settings, split: str, file: str) -> tuple[Sc
 
 def write(
     source: Source, settings: Settings, split: str, file: str, header: dict[str, Any], scores: Scores,
-    quarantined: Rows, reasons: pl.Series, sft_name: str | None, end_of_turn: int | None,
+    quarantined: Rows, selected: pl.DataFrame, sft_name: str | None, end_of_turn: int | None,
 ) -> Written:  # fmt: skip
     """Publish the shard of trajectories/ and, where any pair is kept, the shard `sft_name` of sft/; return what the
-    manifests say of both, and the counts for metrics.json. reasons: of the scorable pairs, as `select` gives them."""
+    manifests say of both, and the counts for metrics.json. selected: reason and first_turn of the scorable pairs."""
     columns = ("token_ids", *(sft.PROMPT if sft_name else ()))
-    samples = read_samples(source, settings.compat, split, file, *columns)
+    samples = read_samples(source, settings.compat, split, file, *columns, verdict=settings.scoring.verdict)
     flags = text_flags(samples.texts, samples.golds, settings.scoring.expects_marker)
     pairs, _ = scorable(with_texts(samples, scores | flags), scores)
-    pairs = labeled(pairs.hstack([reasons.alias("reason")]), samples.questions, settings.scoring)
+    pairs = labeled(pairs.hstack(selected), samples.questions, settings.scoring)
 
     folder, header = source.folder, header | {"split": split}
     pairs_header = header | {"stage": "trajectories", "quarantined": quarantined}
     rewards = settings.scoring.rewards
     table = trajectories(pairs, samples, split, rewards)
     described = publish_shard(folder.trajectories / file, table, pairs_header)
-    described_sft = None
+    rows, described_sft = None, None
     if sft_name:
-        kept = pairs.filter(pairs["kept"])
-        if settings.trains_on == "corrections":
-            rows = sft.of_corrections(kept, samples, settings.training_prompt)
-        elif settings.trains_on == "initial_answers":
-            rows = sft.of_initial_answers(kept, samples)
-        else:
-            rows = sft.of_gold_answers(kept, samples, tokenizer(source.run, end_of_turn))
+        rows = sft.of_shard(pairs, samples, settings, lambda: tokenizer(source.run, end_of_turn))
         described_sft = publish_shard(folder.sft / sft_name, rows, header | {"stage": "sft"})
-    return described, described_sft, metrics.count(pairs, samples.initial, samples.corrections, rewards)
+    counts = metrics.count(pairs, samples.initial, samples.corrections, rewards, rows)
+    return described, described_sft, counts
 
 
 def scorable(pairs: pl.DataFrame, scores: Scores) -> tuple[pl.DataFrame, pl.DataFrame]:

@@ -4,7 +4,6 @@ import json
 import resource
 import time
 from collections.abc import Iterable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ Shard = tuple[str, str]  # split, file
 
 def is_complete(source: Source, settings: Settings) -> bool:
     """Return whether all folders and metrics.json are there and are what these samples and settings give."""
-    manifests = [finished(part, asdict(settings), source.parents) for part in parts_of(source)]
+    manifests = [finished(part, settings.identity(), source.parents) for part in parts_of(source)]
     sft = manifests[-1]
     if sft is None or None in manifests or not source.folder.metrics.exists():
         return False
@@ -43,7 +42,7 @@ def parts_of(source: Source) -> list[Path]:
 
 def header_of(source: Source, settings: Settings, iteration: int) -> dict[str, Any]:
     """Return what the header of every shard says, and archive shards that were made from something else."""
-    header = {"iteration": iteration, "fingerprint": fingerprint(asdict(settings), source.parents)}
+    header = {"iteration": iteration, "fingerprint": fingerprint(settings.identity(), source.parents)}
     for folder in filter(Path.is_dir, parts_of(source)):
         sweep_temporaries(folder)  # a killed writer's
         if any(read_shard(path)[1]["fingerprint"] != header["fingerprint"] for path in folder.glob("*.parquet")):
@@ -87,8 +86,9 @@ def finish(
     def write_manifest(part: Path, shards: dict[str, Any], lost: int = 0, **extra: Any) -> str:
         check_no_unexpected_files(part, set(shards))
         num_rows = sum(shard["rows"] for shard in shards.values())
+        planned, decided_by = num_rows + lost, settings.identity()
         manifest = Manifest(
-            part.name, iteration, asdict(settings), source.parents, num_rows + lost, num_rows, lost, shards, extra=extra
+            part.name, iteration, decided_by, source.parents, planned, num_rows, lost, shards, extra=extra
         )
         manifest.write(part)
         return manifest.digest
@@ -107,7 +107,7 @@ def finish(
         "iteration": iteration,
         "reward": settings.scoring.chosen,
         "threshold": settings.scoring.threshold,
-        "filter": {"name": settings.filter} | asdict(settings.options),
+        "filter": {"name": settings.filter} | settings.identity()["options"],
         "compat": settings.compat,
         "splits": splits,
         "trajectories": digest,
@@ -115,7 +115,8 @@ def finish(
     content = json.dumps(summary, indent=1, ensure_ascii=False, allow_nan=False).encode() + b"\n"
     write_atomic(folder.metrics, content, replace=True)
     sft = {name: written[shard][1] for shard, name in names.items()}
-    write_manifest(folder.sft, sft, trajectories=digest, metrics=digest_bytes(content))
+    mixed = {"is_mixed": True} if settings.is_mixed else {}
+    write_manifest(folder.sft, sft, trajectories=digest, metrics=digest_bytes(content), **mixed)
     return summary
 
 

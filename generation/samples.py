@@ -102,11 +102,17 @@ def draft_corrections(
     by_id = {question["question_id"]: question for question in questions}
     stage = "correction" if turn == 1 else f"correction_{turn:02d}"
     given = ["question_id", "init_index"] if turn == 1 else ["question_id", "init_index", "corr_index"]
+    answers, by_question = corrected.select([*given, "text"]).to_pylist(), dict[str, dict[int, str]]()
+    for answer in answers:
+        by_question.setdefault(answer["question_id"], {})[answer["init_index"]] = answer["text"]
     rows, quarantined = [], []
-    for answer in corrected.select([*given, "text"]).to_pylist():
+    for answer in answers:
         question, text = by_id[answer["question_id"]], answer.pop("text")
         samples = [answer | {"corr_index": k} for k in range(shard.num_corrections)] if turn == 1 else [answer]
-        prompt = correction_messages(builder.prompt, question["question"], text)
+        read = [text]
+        if (number := builder.prompt.num_answers) > 1:
+            read = answers_read(by_question[answer["question_id"]], answer["init_index"], number)
+        prompt = correction_messages(builder.prompt, question["question"], *read)
         try:
             token_ids = builder.tokenize(prompt)
         except PromptRejected as error:
@@ -116,6 +122,13 @@ def draft_corrections(
             request = builder.request(shard, stage, question, token_ids, key["init_index"], key["corr_index"])
             rows.append(PendingSample(key | {"initial_answer": text}, prompt, request))
     return Drafts(rows, quarantined)
+
+
+def answers_read(answers: dict[int, str], j: int, number: int) -> list[str]:
+    """Return the texts that a correction of y1_ij reads, its own among them: of the question's first `number` initial
+    answers all, or all but the last and y1_ij. How many more there are does not matter. answers: {j: text}."""
+    first = sorted(answers)[:number]
+    return [answers[index] for index in sorted({*first} if j in first else {*first[:-1], j})]
 
 
 def to_table(

@@ -74,10 +74,13 @@ _TRAJECTORY = (
 )
 
 
-def trajectories(rewards: list[str]) -> pa.Schema:
+_VERDICT = (("verdict", pa.string()), ("contradicted", pa.bool_()))  # keep, replace, missing; of prompts with verdicts
+
+
+def trajectories(rewards: list[str], with_verdict: bool = False) -> pa.Schema:
     """Return the trajectories schema with a pair of float32 columns for every reward in `rewards`."""
     names = [f"{side}_{reward}" for reward in rewards for side in ("initial", "correction")]
-    return _schema(*_TRAJECTORY, *((name, pa.float32()) for name in names))
+    return _schema(*_TRAJECTORY, *((name, pa.float32()) for name in names), *(_VERDICT if with_verdict else ()))
 
 
 # Corrections of corrections, rounds 2 and on, of evaluation (eval.rounds): one row per text.
@@ -103,3 +106,12 @@ SFT = _schema(
     ("input_ids", TOKENS),  # prompt_token_ids + token_ids, as sampled
     ("completion_mask", pa.list_(pa.field("element", pa.int8(), False))),  # 0 on the prompt, 1 on the completion
 )
+
+
+def sft(is_mixed: bool) -> pa.Schema:
+    """Return the schema of rows to train on; where there are others beside the kept corrections, with their reason and
+    the sample that the completion is (completion_corr_index is -1 for an initial answer)."""
+    if not is_mixed:
+        return SFT
+    more = (("reason", pa.string()), ("completion_init_index", pa.int32()), ("completion_corr_index", pa.int32()))
+    return pa.schema([*SFT, *_schema(*more)])

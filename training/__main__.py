@@ -27,7 +27,7 @@ from store.fingerprint import stable_hash
 from store.processes import die_with_parent
 from store.publish import make_folder, write_atomic
 from store.run import Iteration, Run, iteration_number, locked, stage_arguments
-from store.schemas import SFT
+from store.schemas import sft
 from store.shards import corrupt, iter_shards
 from store.stage import archive_superseded
 from training.empty import keep_model_or_stop
@@ -36,6 +36,7 @@ from training.preflight import RowCheck
 from training.processes import require_processes
 from training.separate_prompt import with_prompts
 
+ROW = ("question_id", "init_index", "corr_index", "input_ids", "completion_mask")  # what stays in memory of each
 WORLD_SIZE = int(os.environ.get("WORLD_SIZE", "1"))  # processes that torchrun or accelerate launch started
 IS_MAIN_PROCESS = int(os.environ.get("RANK", "0")) == 0  # the one of them that locks, publishes and reports
 
@@ -114,11 +115,12 @@ def read_rows(plan: Plan, check: RowCheck, template_args: dict[str, Any]) -> pa.
 
     tables = []
     for kept in plan.rows:
-        for _, table in iter_shards(kept.folder, kept.manifest, "train", SFT):
+        schema = sft(kept.manifest.extra.get("is_mixed", False))
+        for _, table in iter_shards(kept.folder, kept.manifest, "train", schema):
             if kept.manifest.settings.get("training_prompt"):
                 table = with_prompts(table, plan.base_folder, template_args)
             check.add(table)
-            tables.append(with_large_lists(table.drop_columns(["prompt", "completion"])))
+            tables.append(with_large_lists(table.select(ROW)))
         check.refuse(str(kept.folder), kept.made_by)
     assert check.num_rows == plan.num_rows, f"{check.num_rows} rows, {plan.num_rows} stated"
     rows = pa.concat_tables(tables).combine_chunks()

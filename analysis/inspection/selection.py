@@ -68,7 +68,7 @@ def read_tables(iteration: Iteration, split: str) -> Iterator[pa.Table]:
     """Yield a split's trajectories, shard by shard, each verified."""
     made_by = f"python -m filtering run={iteration.dir.parent.name} iteration={iteration.number}"
     manifest = required_manifest(iteration.trajectories, made_by)
-    schema = trajectories(manifest.settings["scoring"]["rewards"])
+    schema = trajectories(manifest.settings["scoring"]["rewards"], "verdict" in manifest.settings["scoring"])
     for _, table in iter_shards(iteration.trajectories, manifest, split, schema):
         yield table
 

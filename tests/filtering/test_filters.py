@@ -24,6 +24,7 @@ def pairs(
         "truncated": np.isin(rows, truncated),
         "empty": np.isin(rows, empty),
         "repeated": np.isin(rows, repeated),
+        "wrong_verdict": np.zeros(n, dtype=bool),
         "copy": np.isin(rows, copy),
         "question": np.array(rows if question is None else question, dtype=np.int64),
         "content": np.array(rows if content is None else content, dtype=np.int64),
