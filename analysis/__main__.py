@@ -2,16 +2,18 @@
 
     python -m analysis run=demo
 
-Reads runs/demo/iter_*/trajectories/, and iter_*/rounds/ where there are any; writes nothing.
+Reads runs/demo/iter_*/trajectories/ and iter_*/metrics.json, and iter_*/rounds/ where there are any; writes nothing.
 """
 
+from analysis import recipes
 from analysis.stats import rounds
 from analysis.summary import describe
 from analysis.trajectories import question_counts
+from conf.schema import load
 from store.errors import ConfigError, stage_main
 from store.run import Run, stage_arguments
 from store.schemas import SPLITS
-from store.shards import MANIFEST
+from store.shards import MANIFEST, read_object
 
 
 def main(argv: list[str]) -> None:
@@ -21,6 +23,10 @@ def main(argv: list[str]) -> None:
         raise ConfigError(f"{run.dir} has no scored iteration: run `make iterate RUN={run.name}` first")
     counts = {split: {it.number: question_counts(it, split) for it in iterations} for split in SPLITS}
     print(describe(run.name, counts))
+    settings = load(run, rescored=True).model_dump(mode="json")
+    metrics = {it.number: read_object(it.metrics) for it in iterations if it.metrics.exists()}
+    for line in (*recipes.describe(settings, metrics), *recipes.replayed(run, settings, iterations[-1].number)):
+        print(line)
     for iteration in iterations:
         if estimates := rounds.curve(iteration, "test", counts["test"][iteration.number]):
             print(f"M_{iteration.number} on test, corrected again and again: {rounds.describe(estimates)}")

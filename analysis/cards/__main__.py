@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from analysis import recipes
 from analysis.record import IterationRecord, RunRecord, read_record
 from analysis.results import Results, compute_results
 from analysis.stats.intervals import Estimate
@@ -20,7 +21,7 @@ from store.checkpoints import CARD
 from store.errors import stage_main
 from store.publish import write_atomic
 from store.run import Run, stage_arguments
-from store.schemas import SFT, SPLITS, trajectories
+from store.schemas import SPLITS, sft, trajectories
 
 TEMPLATES = Path(__file__).parent / "templates"
 LICENSES = {  # of the questions
@@ -54,8 +55,15 @@ COLUMNS = {
     "prompt": "the chat up to what is trained",
     "completion": "what is trained, one assistant turn",
     "input_ids": "prompt and completion, exactly the tokens that were sampled",
+    "verdict": "what the correction says of y1: keep, replace, or missing",
+    "contradicted": "whether something else follows than the verdict announces",
+    "completion_init_index": "the init_index of the sample that is the completion",
+    "completion_corr_index": "its corr_index, -1 for an initial answer",
     "completion_mask": "1 on the completion's tokens, its stop token included; 0 on the prompt",
 }
+TRAINED = (
+    "improving", "kept_correct", "unfiltered", "random", "initial_correct", "gold", "sibling", "first_turn",
+)  # fmt: skip
 SIZES = {1e3: "n<1K", 1e4: "1K<n<10K", 1e5: "10K<n<100K", 1e6: "100K<n<1M", 1e7: "1M<n<10M", 1e8: "10M<n<100M"}
 
 
@@ -84,22 +92,25 @@ def trajectories_card(record: RunRecord, results: Results, iteration: IterationR
         numbers = [*(entry["count"] for entry in counts["transitions"].values()), counts["num_kept"]]
         cells = [percent(figures["t1"]), percent(figures["t2"]), *(f"{number:,}" for number in numbers)]
         metrics[split] = " | ".join(cells)
-    rewards = iteration.manifests["trajectories"].settings["scoring"]["rewards"]
+    scoring = iteration.manifests["trajectories"].settings["scoring"]
+    schema = trajectories(scoring["rewards"], "verdict" in scoring)
     return dataset_card(
-        record, iteration, "trajectories", trajectories(rewards), metrics=metrics, reasons="",
+        record, iteration, "trajectories", schema, metrics=metrics, reasons="",
         description="Every pair of an initial answer and its correction, kept for training or not, with its rewards.",
     )  # fmt: skip
 
 
 def sft_card(record: RunRecord, iteration: IterationRecord) -> Any:
     """Return the dataset card of iter_n/sft/."""
-    reasons = iteration.metrics["splits"]["train"]["reasons"]
-    kept = ("improving", "kept_correct", "unfiltered", "random", "initial_correct", "gold")
-    trained = record.settings["strategy"]["trains_on"].replace("_", " ")
+    train = iteration.metrics["splits"]["train"]
+    reasons = train.get("trained_rows", train["reasons"])
+    target = record.settings["strategy"]["trains_on"]
+    trained = "corrections and initial answers" if target == "both" else target.replace("_", " ")
+    schema = sft(iteration.manifests["sft"].extra.get("is_mixed", False))
     verb = "would be" if record.settings["samples_of"] else "is"
     return dataset_card(
-        record, iteration, "sft", SFT, metrics=None,
-        reasons=", ".join(f"{reasons[name]:,} {name}" for name in kept if name in reasons) or "none is",
+        record, iteration, "sft", schema, metrics=None,
+        reasons=", ".join(f"{reasons[name]:,} {name}" for name in TRAINED if name in reasons) or "none is",
         description=f"The {trained} that M{iteration.number + 1} {verb} trained on, as chats and as tokens.",
     )  # fmt: skip
 
@@ -175,6 +186,7 @@ def model_card(record: RunRecord, results: Results, iteration: IterationRecord) 
         "digest": checkpoint.digest,
         "results": [result_row(split, results, number) for split in SPLITS],
         "against_base": results.against_base["test"][number].words(),
+        "recipe": list(recipes.describe(settings, {number: iteration.metrics})),
         "correcting": results.deltas["test"][number].words(),
         "folder": os.path.normpath(f"{folder}/{checkpoint.alias_of or ''}"),
     }

@@ -3,6 +3,7 @@
 from collections import Counter
 from typing import Any
 
+from analysis import recipes
 from analysis.record import RunRecord
 from analysis.report.pairs import Pairs
 from analysis.stats.intervals import estimate_figures
@@ -37,6 +38,7 @@ NOT_KEPT = {
     "over_question_cap": "over the cap per question",
     "balance": "over the balance of correct twice to improving",
     "copy_cap": "over the share of copies",
+    "wrong_verdict": "no verdict, contradicted, or a correct answer replaced",
     "not_drawn": "not drawn",
 }
 WITHOUT = {
@@ -102,7 +104,10 @@ def training_rows(record: RunRecord) -> dict[str, Any]:
     name = options.pop("name").replace("_", " ")
     del options["threshold"]  # stands beside the learning curves
     bounds = [f"{key} {value}" for key, value in options.items() if value not in (None, False, 0.0)]
-    return {"metrics": metrics, "reasons": reasons, "filter": {"name": name, "bounds": bounds}}
+    recipe = recipes.describe(record.settings, {it.number: it.metrics for it in record.iterations})
+    return {
+        "metrics": metrics, "reasons": reasons, "filter": {"name": name, "bounds": bounds}, "recipe": list(recipe),
+    }  # fmt: skip
 
 
 def changes(record: RunRecord, pairs: Pairs) -> dict[str, Any]:
