@@ -30,6 +30,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from conf.__main__ import composed
 from conf.identity import AFTER_BASE_MODEL, SAMPLE_SIZES, is_among
+from conf.overrides import any_key, each_as_meant
 from conf.schema import validate
 from store.errors import ConfigError, PipelineError
 from store.fingerprint import digest, flatten
@@ -55,6 +56,7 @@ SHORT = {"model": "", "data": "", "strategy": "", "sampling.num_initial": "i", "
 
 def main(argv: list[str]) -> int:
     """Check every run's settings, run the grid, and sum it up."""
+    argv = [argument if argument.startswith("-") else any_key(each_as_meant(argument)) for argument in argv]
     try:
         axes, jobs = grid(argv)
         own = {"name": "sweep"} | {key: value for key, value in values(jobs[0]).items() if key in OWN}

@@ -27,10 +27,19 @@ def as_meant(override: str) -> str:
     return quoted if is_read(quoted) else override
 
 
-def is_read(override: str) -> bool:
-    """Tell whether Hydra's grammar takes an override, as one value: "a,b" would be two runs of a sweep."""
+def each_as_meant(override: str) -> str:
+    """Return an override of a sweep, whose value may be several, each quoted as `as_meant` does."""
+    key, sign, values = override.partition("=")
+    if is_read(override, several=True):
+        return override
+    return key + sign + ",".join(as_meant(f"{key}={value}").partition("=")[2] for value in values.split(","))
+
+
+def is_read(override: str, several: bool = False) -> bool:
+    """Tell whether Hydra's grammar takes an override, as one value unless `several`: "a,b" is two runs of a sweep."""
     try:
-        return not OverridesParser.create().parse_override(override).is_sweep_override()
+        read = OverridesParser.create().parse_override(override)
+        return several or not read.is_sweep_override()
     except HydraException:
         return False
 
@@ -52,8 +61,19 @@ def whole(overrides: list[str]) -> list[str]:
     chat template are replaced."""
     found = []
     for override in overrides:
-        if override.lstrip("+").startswith(TEMPLATE_ARGS):
+        if is_template_args(override):
             found += [f"~{TEMPLATE_ARGS.rstrip('=')}", f"+{override.lstrip('+')}"]
         else:
             found.append(override)
     return found
+
+
+def any_key(override: str) -> str:
+    """Return the override so that Hydra takes any keys in it where it is the arguments of a chat template: for a sweep,
+    which hands it on to `whole` in each run."""
+    return f"++{override.lstrip('+')}" if is_template_args(override) else override
+
+
+def is_template_args(override: str) -> bool:
+    """Tell whether an override gives a chat template its arguments, all at once."""
+    return override.lstrip("+").startswith(TEMPLATE_ARGS)

@@ -45,6 +45,8 @@ def look(arguments: dict[str, str]) -> None:
     print_block("usable", [f"{len(reading.questions):,} of {reading.num_rows:,} rows", *refused(reading)])
     for question in reading.questions[:1]:
         print_block("first", [f"{shortened(question.question)} -> {shortened(question.answers)}"])
+    if not reading.num_rows:
+        raise BadInput(f"{path} has no rows: give a file that has some")
     if not reading.questions or not {"question", "answers"} <= chosen.keys():
         raise BadInput(f"no row of {path} can be used so: give question= and answers= the names of its columns")
     settings = [setting("data.files.questions.path", path), *settings_for(chosen, DEFAULTS)]

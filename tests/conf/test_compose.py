@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from conf.__main__ import FOLDER, composed
-from conf.overrides import as_meant, merge
+from conf.overrides import as_meant, each_as_meant, merge
 from conf.schema import validate
 from store.errors import ConfigError
 from store.run import Run
@@ -196,6 +196,22 @@ def test_a_path_is_taken_as_it_is_typed(workspace, value):
     config = yaml.safe_load((workspace.run("demo") / "config.yaml").read_text())
     assert config["data"]["files"]["questions"]["path"] == value
     workspace.stage("conf", "run=new", "like=demo")  # what is kept of it can be read again
+
+
+@pytest.mark.parametrize(
+    ("typed", "read"),
+    [
+        ("seed=1,2", "seed=1,2"),
+        ("seed=range(1,3)", "seed=range(1,3)"),
+        ("p='é,b'", "p='é,b'"),
+        ("p=é.csv,b.csv", "p='é.csv',b.csv"),
+        ("p=~/a,~/b", "p=/home/me/a,/home/me/b"),
+        ("seed=1,[2", "seed=1,[2"),
+    ],
+)
+def test_each_of_several_values_is_taken_as_it_is_typed(monkeypatch, typed, read):
+    monkeypatch.setenv("HOME", "/home/me")
+    assert each_as_meant(typed) == read
 
 
 def test_the_home_folder_is_found(monkeypatch):

@@ -73,11 +73,13 @@ def test_worked_answers_are_noticed(workspace):
         (["file=foreign.csv"], 4, "give question=COLUMN"),
         (["file=foreign.csv", "questoin=frage"], 2, "questoin"),
         (["file=torn.csv.gz"], 4, "damaged or truncated gzip"),
+        (["file=empty.csv"], 4, "has no rows"),
     ],
 )
 def test_what_cannot_be_used_says_why(workspace, arguments, code, said):
     (workspace.folder / "foreign.csv").write_text("frage,antwort\nwer,ich\n")
     (workspace.folder / "torn.csv.gz").write_bytes(b"\x1f\x8b\x08\x00")
+    (workspace.folder / "empty.csv").write_text("question,answer\n")
     done = look(workspace, *arguments, check=False)
     assert done.returncode == code and said in done.stdout + done.stderr
     assert "Traceback" not in done.stderr and not (workspace.folder / "runs").exists()

@@ -132,6 +132,14 @@ def test_a_folder_without_tokenizer_json_is_refused(tmp_path):
         ChatTokenizer(tmp_path)
 
 
+def test_a_folder_whose_templates_have_no_default_is_refused_with_their_names(tmp_path):
+    folder = make_folder(tmp_path, template=None)
+    templates = [{"name": name, "template": TEMPLATE} for name in ("rag", "tool_use")]
+    (folder / "tokenizer_config.json").write_text(json.dumps({"eos_token": "<|end|>", "chat_template": templates}))
+    with pytest.raises(ConfigError, match=r"no chat template that is the default one .*rag.*tool_use"):
+        ChatTokenizer(folder)
+
+
 def test_content_that_changes_the_templates_control_tokens_is_refused(tmp_path):
     look = "{% if 'open' in messages[0].content %}<|end|>{% endif %}"
     tokenizer = ChatTokenizer(make_folder(tmp_path, template=look + TEMPLATE))

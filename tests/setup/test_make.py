@@ -1,4 +1,4 @@
-"""What Make refuses before any stage starts."""
+"""What Make refuses before any stage starts, and what it adds to a stage's output."""
 
 import os
 import subprocess
@@ -9,11 +9,14 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
-def dry_run(*arguments: str) -> subprocess.CompletedProcess:
+def make(*arguments: str) -> subprocess.CompletedProcess:
     """Run make as from a terminal: inside `make test` it would be a submake, which prints the folders it enters."""
     environment = {key: value for key, value in os.environ.items() if key not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
-    command = ["make", "-n", "iterate", *arguments]
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    return subprocess.run(["make", *arguments], cwd=ROOT, env=environment, capture_output=True, text=True)
+
+
+def dry_run(*arguments: str) -> subprocess.CompletedProcess:
+    return make("-n", "iterate", *arguments)
 
 
 @pytest.mark.parametrize(
@@ -30,6 +33,11 @@ def test_launches_without_number_or_preset_are_refused(arguments, said):
     done = dry_run(*arguments)
     assert done.returncode == 2
     assert said in done.stderr and done.stdout == ""
+
+
+def test_what_is_exported_is_the_commands_output_alone():
+    done = make("inspect", "RUN=demo", "ARGS=format=csv", "PYTHON=echo")
+    assert done.stdout == "-m analysis.inspection run=demo format=csv\n"
 
 
 def test_launches_meet_on_a_port_of_their_own():

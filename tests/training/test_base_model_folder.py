@@ -119,6 +119,13 @@ def test_an_adapter_alone_is_named_with_its_base(tmp_path):
         check(tmp_path)
 
 
+def test_an_adapter_beside_a_model_is_refused(folder):
+    """transformers would train the adapter's base, vLLM sample from the model."""
+    (folder / "adapter_config.json").write_text('{"base_model_name_or_path": "some/base"}')
+    with pytest.raises(CorruptArtifact, match=r"adapter beside a model .*some/base.*move the adapter's files out"):
+        check(folder)
+
+
 def test_a_snapshot_of_the_hubs_cache_is_a_folder(folder, tmp_path_factory):
     """Its files are links to blobs beside the snapshots; anywhere else such links lead out of the folder."""
     home = tmp_path_factory.mktemp("models--owner--name")

@@ -21,10 +21,14 @@ ADAPTER = "adapter_config.json"
 def check_model(folder: Path) -> None:
     """Raise CorruptArtifact, with all that was found, unless the folder has a configuration, whole safetensors weights
     in full precision, a tokenizer and a chat template, and asks for no code of its own."""
-    if (folder / ADAPTER).is_file() and not (folder / "config.json").is_file():
+    if (folder / ADAPTER).is_file():
         base = read_json(folder / ADAPTER).get("base_model_name_or_path")
+        beside = (folder / "config.json").is_file()
         raise CorruptArtifact(
-            f"{folder} holds an adapter alone ({ADAPTER}, of {base}): merge it into its base with "
+            f"{folder} holds an adapter beside a model ({ADAPTER}, of {base}), and transformers would load {base} with "
+            "it where vLLM loads the model: move the adapter's files out of the folder"
+            if beside
+            else f"{folder} holds an adapter alone ({ADAPTER}, of {base}): merge it into its base with "
             "PeftModel.from_pretrained(base, adapter).merge_and_unload().save_pretrained(<folder>), save the tokenizer "
             "there too, and give that folder"
         )
