@@ -4,8 +4,8 @@ import pytest
 
 from conf.__main__ import composed
 from conf.schema import validate
+from generation.configured import plan_of as plan_generation
 from generation.plan import load_or_write_plan
-from generation.plan import make_plan as plan_generation
 from store.checkpoints import Checkpoint, folder_digest, locate
 from store.publish import write_atomic
 from store.run import Run
