@@ -79,9 +79,6 @@ def sampling_findings(args: dict[str, Any]) -> Iterator[str]:
     """Return what cannot stand in sampling.args."""
     for name in sorted(MANAGED.keys() & args.keys()):
         yield f"sampling.args.{name} cannot be given: {MANAGED[name]}"
-    ids = args.get("stop_token_ids", [])
-    if not isinstance(ids, list) or not all(isinstance(token, int) and token >= 0 for token in ids):
-        yield f"sampling.args.stop_token_ids={ids}: a list of token ids was expected, [128009] for example"
 
 
 def engine_findings(engine: Engine, folder: Path) -> Iterator[str]:

@@ -87,12 +87,12 @@ def test_prompts_are_as_long_as_counted(tmp_path):
     assert prompt_lengths(prompt, tokenizer, [], 0) == []
 
 
-def test_further_stop_tokens_are_a_list_of_ids():
-    def found(**args):
-        return list(sampling_findings(args))
-
-    assert found() == found(stop_token_ids=[7]) == found(min_p=0.1) == []
-    assert "a list of token ids" in found(stop_token_ids="7")[0]
+def test_arguments_that_would_change_what_a_row_is_are_named():
+    assert list(sampling_findings({"min_p": 0.1, "stop_token_ids": [7]})) == []
+    assert [finding.split()[0] for finding in sampling_findings({"stop": ["x"], "n": 2})] == [
+        "sampling.args.n",
+        "sampling.args.stop",
+    ]
 
 
 @pytest.mark.parametrize(
