@@ -22,6 +22,7 @@ from generation.jobs import ShardQueue
 from generation.manifests import write_manifests
 from generation.plan import load_or_write_plan
 from generation.samples import RequestBuilder
+from generation.sampling import sample
 from generation.tokenization import ChatTokenizer
 from store.checkpoints import locate
 from store.run import Run
@@ -156,7 +157,7 @@ class Comparison:
         builder = RequestBuilder.of(settings_of(self.config), 0, tokenizer.encode, self.folder)
         with open(os.devnull, "w") as events:
             reporter = Reporter(os.dup(events.fileno()), self.config.launcher.hang_seconds)
-            sampling.sample(ShardQueue(plan.shards, 0, 1), context, recorder, builder, tokenizer, reporter)
+            sample(ShardQueue(plan.shards, 0, 1), context, recorder, builder, tokenizer, reporter)
         counts = reporter.counts
         write_manifests(self.run, plan)
         took = clock(self.config.device) - started
