@@ -4,6 +4,7 @@ Ray starts a task again, elsewhere if it must, when its node or process is lost;
 `launcher.cluster` is the address for ray.init, `launcher.args` are the options of ray.remote.
 """
 
+import logging
 import os
 import signal
 import socket
@@ -56,7 +57,7 @@ def connect(address: str | None) -> Any:
     try:
         if port.isdecimal():
             socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_SECONDS).close()
-        ray.init(address=address, log_to_driver=False, logging_level="warning")
+        ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
     except (OSError, OverflowError, ValueError, RuntimeError) as error:
         raise ConfigError(
             f"launcher.cluster={address}: no Ray cluster answers ({error}); start one with `.venv/bin/ray start --head`"
