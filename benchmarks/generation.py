@@ -13,14 +13,16 @@ from benchmarks.place import Place
 from benchmarks.recorder import Recorder
 from benchmarks.whole_iteration import DEFAULT_SAMPLES, PAPERS_SAMPLES, Iterations, iterate, stage_rows
 from conf.schema import load
+from generation.configured import plan_of, settings_of
 from generation.context import ShardContext
 from generation.engines import open_engine
 from generation.engines.interface import Request
 from generation.events import Reporter
 from generation.jobs import ShardQueue
 from generation.manifests import write_manifests
-from generation.plan import load_or_write_plan, make_plan
+from generation.plan import load_or_write_plan
 from generation.samples import RequestBuilder
+from generation.sampling import sample
 from generation.tokenization import ChatTokenizer
 from store.checkpoints import locate
 from store.run import Run
@@ -146,16 +148,16 @@ class Comparison:
         """Do what a worker does once its engine stands, and the manifests: from questions to published shards."""
         self.engine._sampling = self.samplings[sampling]
         shutil.rmtree(self.run.iteration(0).dir, ignore_errors=True)
-        plan = load_or_write_plan(self.run.iteration(0).dir, make_plan(self.run, self.config, 0))
+        plan = load_or_write_plan(self.run.iteration(0).dir, plan_of(self.run, self.config, 0))
         tokenizer = ChatTokenizer(self.folder)  # a new one: nothing is tokenized yet
         recorder = Recorder(self.engine)
         self.reset()
         started = clock(self.config.device)
         context = ShardContext(self.run, plan)
-        builder = RequestBuilder.of(self.config, 0, tokenizer.encode, self.folder)
+        builder = RequestBuilder.of(settings_of(self.config), 0, tokenizer.encode, self.folder)
         with open(os.devnull, "w") as events:
             reporter = Reporter(os.dup(events.fileno()), self.config.launcher.hang_seconds)
-            sampling.sample(ShardQueue(plan.shards, 0, 1), context, recorder, builder, tokenizer, reporter)
+            sample(ShardQueue(plan.shards, 0, 1), context, recorder, builder, tokenizer, reporter)
         counts = reporter.counts
         write_manifests(self.run, plan)
         took = clock(self.config.device) - started

@@ -1,6 +1,7 @@
-"""Count the house: lines, files, the longest of them and classes of each room, and the arrows between rooms.
+"""Count the house: lines, files, the longest of them and classes of each room, the arrows between rooms, and how far a
+stage passes the configuration on.
 
-    python -m benchmarks.house            the table
+    python -m benchmarks.house            the tables
     python -m benchmarks.house svg        docs/house.svg, the drawing in docs/architecture.md
 
 Reads the source files alone, so it counts any checkout that it is run in.
@@ -16,6 +17,7 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
 FLOORS = (("analysis",), ("generation", "filtering", "training"), ("data",), ("conf",), ("store",))
+STAGES = FLOORS[1]
 BESIDE = ("benchmarks", "faults", "tests")
 ROOMS = tuple(room for floor in FLOORS for room in floor)
 BOX, GAP, HEIGHT = 200, 40, 64  # pixels of the drawing
@@ -42,7 +44,7 @@ def main(argv: list[str]) -> None:
     elif argv:
         sys.exit(f"{' '.join(argv)!r} was given; nothing or svg was expected")
     else:
-        print("\n".join(table(rooms)))
+        print("\n".join([*table(rooms), "", *map(reach, STAGES)]))
 
 
 def measure(name: str) -> Room:
@@ -82,6 +84,28 @@ def table(rooms: list[Room]) -> Iterator[str]:
     house = [room for room in rooms if room.name in ROOMS]
     files, lines, classes = (sum(getattr(room, count) for room in house) for count in ("files", "lines", "classes"))
     yield form.format("the house", files, f"{lines:,}", classes, "without benchmarks, faults and tests", "").rstrip()
+
+
+def reach(stage: str) -> str:
+    """Say how many functions of a stage take the whole configuration, and which."""
+    there = list(functions(stage))
+    names = [f"{path.relative_to(ROOT / stage)} {function.name}" for path, function in there if takes_all(function)]
+    return f"{stage:<12}{len(names)} of {len(there)} functions take the whole Config: {', '.join(names)}"
+
+
+def functions(room: str) -> Iterator[tuple[Path, ast.FunctionDef]]:
+    """Yield every function of a room, with its file."""
+    for path in sorted((ROOT / room).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef):
+                yield path, node
+
+
+def takes_all(function: ast.FunctionDef) -> bool:
+    """Tell whether a function has a parameter that is a whole Config, by its annotation."""
+    parameters = (node for node in ast.walk(function.args) if isinstance(node, ast.arg))
+    annotations = (node for parameter in parameters if parameter.annotation for node in ast.walk(parameter.annotation))
+    return any("Config" in (getattr(node, "id", None), getattr(node, "attr", None)) for node in annotations)
 
 
 def draw(rooms: dict[str, Room]) -> str:

@@ -15,11 +15,12 @@ from faults.children import nothing, run, start
 from faults.stages import RUN, Bench, Stage, tree
 from faults.tally import PROMISED, SILENT, STOPPED, Tally
 from generation import worker
+from generation.configured import plan_of, settings_of
 from generation.engines.deterministic import FakeEngine
 from generation.events import Reporter
 from generation.jobs import ShardQueue
 from generation.manifests import write_manifests
-from generation.plan import load_or_write_plan, make_plan, read_plan
+from generation.plan import load_or_write_plan, read_plan
 from store.run import Run
 
 NUM_PROCESSES = (2, 3, 4, 8)
@@ -32,14 +33,14 @@ def generation_stage(bench: Bench, naive: bool) -> Stage:
 
 def plan(argv: list[str]) -> None:
     config = load(Run(RUN))
-    load_or_write_plan(Run(RUN).iteration(0).dir, make_plan(Run(RUN), config, 0))
+    load_or_write_plan(Run(RUN).iteration(0).dir, plan_of(Run(RUN), config, 0))
 
 
 def work(argv: list[str], rank: int = 0, world: int = 1) -> None:
     """One worker; by default one of one, so that every shard is everybody's, in the same order."""
-    run_, config = Run(RUN), load(Run(RUN))
+    run_ = Run(RUN)
     plan_ = read_plan(run_.iteration(0).dir)
-    worker.work(run_, config, plan_, ShardQueue(plan_.shards, rank, world), Reporter())
+    worker.work(run_, plan_, settings_of(load(run_)), ShardQueue(plan_.shards, rank, world), Reporter())
 
 
 def sum_up(argv: list[str]) -> None:

@@ -22,15 +22,15 @@ import generation.__main__
 import generation.tokenization
 import training.__main__
 import training.base_model.__main__
-from conf.schema import Config
+from conf.schema import load
 from faults import control
 from faults.children import Command, Ended, run
 from faults.events import Act, Watch, log_to
 from generation import worker
+from generation.configured import settings_of
 from generation.events import Reporter
 from generation.jobs import ShardQueue
 from generation.plan import Plan
-from generation.progress import Progress
 from store.run import Run
 from tests.conftest import QUESTIONS, make_tiny_model
 
@@ -106,8 +106,8 @@ def generate(argv: list[str]) -> None:
     """Run the generation stage with one worker, in this process and without a watchdog, which a fork
     cannot take over."""
 
-    def launch(run: Run, config: Config, plan: Plan, progress: Progress) -> None:
-        worker.work(run, config, plan, ShardQueue(plan.shards, 0, 1), Reporter())
+    def launch(run: Run, plan: Plan, *_: object) -> None:
+        worker.work(run, plan, settings_of(load(run)), ShardQueue(plan.shards, 0, 1), Reporter())
 
     generation.__main__.LAUNCHERS["local"] = launch
     generation.__main__.main(argv)

@@ -9,11 +9,12 @@ Writes iter_02/initial_answers/ and iter_02/corrections/: raw samples, every one
 import time
 
 from conf.schema import load
+from generation.configured import plan_of, settings_of
 from generation.context import ShardContext
 from generation.launchers import LAUNCHERS
 from generation.manifests import write_manifests
 from generation.model_check import require_usable
-from generation.plan import PLAN, is_complete, load_or_write_plan, make_plan, tables
+from generation.plan import PLAN, is_complete, load_or_write_plan, tables
 from generation.progress import Progress, num_samples
 from generation.reuse import copy_samples
 from store.checkpoints import locate
@@ -29,9 +30,9 @@ def main(argv: list[str]) -> None:
     config = load(run)
     with locked(run):
         folder = run.iteration(number)
-        plan = make_plan(run, config, number)
+        plan = plan_of(run, config, number)
         if number == 0 and not (folder.dir / PLAN).exists():  # what is refused leaves the run as it was
-            require_usable(run, config, locate(run, 0)[0])
+            require_usable(run, settings_of(config), locate(run, 0)[0], config.compat.separate_training_prompt)
         plan = load_or_write_plan(folder.dir, plan)
         label = f"iter_{number:02d} generation"
         if is_complete(folder.dir, plan):
@@ -46,7 +47,8 @@ def main(argv: list[str]) -> None:
             print(f"{label}: {copied:,} samples copied from {config.launcher.pool}", flush=True)
         if not ShardContext(run, plan).all_done():
             progress = Progress(label, num_samples(plan))
-            LAUNCHERS[config.launcher.kind](run, config, plan, progress)  # workers sample every shard that is missing
+            launch = LAUNCHERS[config.launcher.kind]  # its workers sample every shard that is missing
+            launch(run, plan, config.launcher, config.engine, config.device, progress)
             progress.show(last=True)
         manifests = write_manifests(run, plan)
         rows = sum(manifest.written for manifest in manifests.values())

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from conf.schema import Config, Engine
+from conf.schema import Engine
 from generation.engines.length import fitted
 from generation.engines.vllm import KV_CACHE_GIB
 from store.errors import NotEnoughMemory
@@ -39,21 +39,20 @@ class Need:
     step: int = 0
 
 
-def require_memory(config: Config, model: Path, workers: int, gpus: Sequence[Gpu]) -> None:
+def require_memory(engine: Engine, device: str, model: Path, workers: int, gpus: Sequence[Gpu]) -> None:
     """Raise NotEnoughMemory, with the figures and what to change, where `workers` engines on this machine cannot hold
     the model."""
-    engine = config.engine
     given = engine.args | engine.throughput
     if engine.kind == "fake" or LEFT_TO_VLLM & given.keys():
         return
     number = 4 if given.get("dtype") in ("float32", "float") else 2  # bytes; vLLM's "auto" is never float32
-    sequence = step = 0
+    sequence, step, ways = 0, 0, given.get("tensor_parallel_size", 1)
     if engine.kind == "vllm":
-        shape, ways = read_object(model / "config.json"), given.get("tensor_parallel_size", 1)
+        shape = read_object(model / "config.json")
         sequence = fitted(engine.args, model)["max_model_len"] * cache_of_a_token(shape, number)
         step = step_bytes(shape, given, number, ways)
-    need = Need(weight_bytes(model, number), sequence, given.get("tensor_parallel_size", 1), step)
-    if config.device == "cpu":
+    need = Need(weight_bytes(model, number), sequence, ways, step)
+    if device == "cpu":
         require_on_cpu(need, kv_cache_asked(engine), model, workers)
     else:
         share = given.get("gpu_memory_utilization", UTILIZATION) if engine.kind == "vllm" else None

@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from conf.schema import Config
+from conf.schema import Engine, Prompt
 from generation.engines.length import fitted
 from generation.prompts import correction_messages, initial_messages
+from generation.settings import Settings
 from generation.tokenization import ChatTokenizer
 from store.errors import BadInput, ConfigError
 from store.run import Run
@@ -35,15 +36,17 @@ THINKING_TOKENS = 256  # the least budget with which a model that thinks gets to
 ATTENTION = ("full_attention", "sliding_attention", "chunked_attention")  # of config.json's layer_types
 
 
-def require_usable(run: Run, config: Config, folder: Path) -> None:
+def require_usable(run: Run, settings: Settings, folder: Path, separate_training_prompt: bool) -> None:
     """Raise ConfigError with every finding about the run's model folder, prompts and settings; print what is no reason
     to stop."""
-    with training_check(run, config) as training:
-        findings = [*sampling_findings(config), *engine_findings(config, folder)]
+    prompt, sampling, engine = settings.prompt, settings.sampling, settings.engine
+    with training_check(run, engine) as training:
+        findings = [*sampling_findings(sampling.args), *engine_findings(engine, folder)]
         try:
-            tokenizer = ChatTokenizer(folder, config.model.template_args, config.sampling.args)
-            findings += chat_findings(config, tokenizer)
-            findings += room_findings(run, config, tokenizer, fitted(config.engine.args, folder)["max_model_len"])
+            tokenizer = ChatTokenizer(folder, settings.template_args, sampling.args)
+            findings += chat_findings(prompt, sampling.max_tokens, tokenizer, separate_training_prompt)
+            length = fitted(engine.args, folder)["max_model_len"]
+            findings += room_findings(run, prompt, sampling.max_tokens, tokenizer, length)
         except ConfigError as error:
             findings.append(str(error))
         findings += training
@@ -53,10 +56,10 @@ def require_usable(run: Run, config: Config, folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def training_check(run: Run, config: Config) -> Iterator[Iterator[str]]:
+def training_check(run: Run, engine: Engine) -> Iterator[Iterator[str]]:
     """Run training's own check beside the block, which takes seconds for the libraries that it imports; its findings
     come when they are asked for. None for the deterministic engine, which dry runs have."""
-    if config.engine.kind == "fake":
+    if engine.kind == "fake":
         yield iter(())
         return
     command = [sys.executable, "-m", "training.check", f"run={run.name}"]
@@ -72,21 +75,19 @@ def training_check(run: Run, config: Config) -> Iterator[Iterator[str]]:
         yield findings()
 
 
-def sampling_findings(config: Config) -> Iterator[str]:
-    for name in sorted(MANAGED.keys() & config.sampling.args.keys()):
+def sampling_findings(args: dict[str, Any]) -> Iterator[str]:
+    """Return what cannot stand in sampling.args."""
+    for name in sorted(MANAGED.keys() & args.keys()):
         yield f"sampling.args.{name} cannot be given: {MANAGED[name]}"
-    ids = config.sampling.args.get("stop_token_ids", [])
-    if not isinstance(ids, list) or not all(isinstance(token, int) and token >= 0 for token in ids):
-        yield f"sampling.args.stop_token_ids={ids}: a list of token ids was expected, [128009] for example"
 
 
-def engine_findings(config: Config, folder: Path) -> Iterator[str]:
+def engine_findings(engine: Engine, folder: Path) -> Iterator[str]:
     """Return what vLLM would refuse when it starts, by the model's config.json."""
-    if config.engine.kind != "vllm":
+    if engine.kind != "vllm":
         return
     shape: dict[str, Any] = read_object(folder / "config.json")
     shape |= shape.get("text_config") or {}
-    given = config.engine.args | config.engine.throughput
+    given = engine.args | engine.throughput
     hybrid = sorted(set(shape.get("layer_types") or ()) - set(ATTENTION))
     if hybrid and given.get("enable_prefix_caching") and given.get("enable_chunked_prefill") is False:
         yield (
@@ -95,37 +96,39 @@ def engine_findings(config: Config, folder: Path) -> Iterator[str]:
         )
 
 
-def chat_findings(config: Config, tokenizer: ChatTokenizer) -> Iterator[str]:
+def chat_findings(
+    prompt: Prompt, max_tokens: int, tokenizer: ChatTokenizer, separate_training_prompt: bool = False
+) -> Iterator[str]:
     """Every chat of the run must be one that the template renders, and thoughts must fit."""
     chats = {
-        "prompt.initial": initial_messages(config.prompt, "x"),
-        "prompt.correction": correction_messages(config.prompt, "x", "x"),
+        "prompt.initial": initial_messages(prompt, "x"),
+        "prompt.correction": correction_messages(prompt, "x", "x"),
     }
-    if config.compat.separate_training_prompt:
-        chats["prompt.training"] = [message.model_dump() for message in config.prompt.training]
+    if separate_training_prompt:
+        chats["prompt.training"] = [message.model_dump() for message in prompt.training]
     for key, messages in chats.items():
         try:
             tokenizer.encode(messages)
         except (ConfigError, BadInput) as error:
             yield f"{key}: {error}"
-    if tokenizer.thinks and config.sampling.max_tokens < THINKING_TOKENS:
+    if tokenizer.thinks and max_tokens < THINKING_TOKENS:
         yield (
-            f"this model thinks before it answers, and sampling.max_tokens={config.sampling.max_tokens} ends most "
+            f"this model thinks before it answers, and sampling.max_tokens={max_tokens} ends most "
             "answers in the thought: sampling=thinking, or model.template_args={enable_thinking:false} where its "
             "template knows that"
         )
 
 
-def room_findings(run: Run, config: Config, tokenizer: ChatTokenizer, length: int) -> Iterator[str]:
+def room_findings(run: Run, prompt: Prompt, max_tokens: int, tokenizer: ChatTokenizer, length: int) -> Iterator[str]:
     """Return the splits of which more than half of the questions leave no room for an answer. Where fewer do, they will
     be quarantined, and their number is printed."""
-    room = length - config.sampling.max_tokens
+    room = length - max_tokens
     manifest = required_manifest(run.questions, f"python -m data run={run.name}")
     for split in SPLITS:
         tables = (table for _, table in iter_shards(run.questions, manifest, split, QUESTIONS))
         questions = [question for table in tables for question in table["question"].to_pylist()]
         try:
-            needed = prompt_lengths(config, tokenizer, questions, room)
+            needed = prompt_lengths(prompt, tokenizer, questions, room)
         except (ConfigError, BadInput):  # said by chat_findings, or of a question alone
             continue
         if not (without := sum(number > room for number in needed)):
@@ -133,7 +136,7 @@ def room_findings(run: Run, config: Config, tokenizer: ChatTokenizer, length: in
         share = f"{without:,} of the {len(questions):,} questions of {split} have no room"
         if without == len(questions):
             share = f"no question of {split} has room"
-        allowed = f"engine.args.max_model_len={length} - sampling.max_tokens={config.sampling.max_tokens} leaves {room}"
+        allowed = f"engine.args.max_model_len={length} - sampling.max_tokens={max_tokens} leaves {room}"
         if 2 * without > len(questions):
             yield (
                 f"{share}: the shortest needs {min(needed)} tokens, the longest {max(needed)}, {allowed}: raise "
@@ -143,7 +146,7 @@ def room_findings(run: Run, config: Config, tokenizer: ChatTokenizer, length: in
             print(f"{share} and will be quarantined: the longest needs {max(needed)} tokens, {allowed}", flush=True)
 
 
-def prompt_lengths(config: Config, tokenizer: ChatTokenizer, questions: list[str], room: int) -> list[int]:
+def prompt_lengths(prompt: Prompt, tokenizer: ChatTokenizer, questions: list[str], room: int) -> list[int]:
     """Return the tokens of each question's longer prompt, with an empty initial answer in it: counted once for the
     shortest question, and for the others by how many tokens they have more, a few off where they meet the prompt.
 
@@ -152,14 +155,14 @@ def prompt_lengths(config: Config, tokenizer: ChatTokenizer, questions: list[str
     if not questions:
         return []
     shortest = min(questions, key=len)
-    chats = (initial_messages(config.prompt, shortest), correction_messages(config.prompt, shortest, ""))
-    presets = (config.prompt.initial, config.prompt.correction)
-    prompt, times = max(
+    chats = (initial_messages(prompt, shortest), correction_messages(prompt, shortest, ""))
+    presets = (prompt.initial, prompt.correction)
+    longer, times = max(
         (len(tokenizer.encode(chat)), sum(message.content.count("{question}") for message in preset))
         for chat, preset in zip(chats, presets, strict=True)
     )
-    if prompt + times * max(len(question.encode()) for question in questions) <= room:
-        return [prompt] * len(questions)
+    if longer + times * max(len(question.encode()) for question in questions) <= room:
+        return [longer] * len(questions)
     numbers = tokenizer.count(questions)
-    fixed = prompt - times * tokenizer.count([shortest])[0]
+    fixed = longer - times * tokenizer.count([shortest])[0]
     return [fixed + times * number for number in numbers]

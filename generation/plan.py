@@ -1,15 +1,12 @@
 """What a generation stage will make: its fingerprint and its shards, fixed once, before any worker starts."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from conf.schema import Config
-from conf.strategy import answers_from, corrects_with, samples_per_question
-from generation.engines import VERSIONED
-from generation.prompts import check_prompt
+from conf.strategy import Samples, corrects_with
 from store.checkpoints import locate
 from store.fingerprint import digest, refuse_difference
 from store.publish import write_atomic
@@ -58,13 +55,15 @@ class Plan:
         return fingerprint(self.settings, self.parents)
 
 
-def make_plan(run: Run, config: Config, iteration: int) -> Plan:
-    """Return the plan of M_n's generation. Fixed initial answers keep iter_00's shards: pairs stay row by row."""
-    check_prompt(config.prompt)
+def make_plan(
+    run: Run, iteration: int, settings: dict[str, Any], samples: Mapping[str, Samples], reused: tuple[str, ...],
+    shard_questions: int,
+) -> Plan:  # fmt: skip
+    """Return the plan of M_n's generation. samples: of a question of each split. Splits that are reused keep iter_00's
+    shards: pairs stay row by row. The others are cut into shards of so many questions."""
     questions = required_manifest(run.questions, f"python -m data run={run.name}")
     _, checkpoint = locate(run, corrects_with(iteration))
     parents = {"questions": questions.digest, "checkpoint": checkpoint.digest}
-    reused = tuple(split for split in SPLITS if answers_from(config, iteration, split) != iteration)
     if reused:
         first = required_manifest(run.iteration(0).initial_answers, f"make iterate N=0 RUN={run.name}")
         parents["initial_answers"] = first.digest
@@ -77,43 +76,17 @@ def make_plan(run: Run, config: Config, iteration: int) -> Plan:
         if split in reused:
             shards += [s for s in read_plan(run.iteration(0).dir).shards if s.split == split]
         else:
-            shards += split_shards(split, rows[split], config)
-    return Plan(iteration, settings(config), parents, reused, tuple(shards))
+            shards += split_shards(split, rows[split], shard_questions, samples[split])
+    return Plan(iteration, settings, parents, reused, tuple(shards))
 
 
-def split_shards(split: str, num_questions: int, config: Config) -> list[Shard]:
-    """Cut a split into shards of launcher.shard_questions."""
-    size = config.launcher.shard_questions
+def split_shards(split: str, num_questions: int, size: int, samples: Samples) -> list[Shard]:
+    """Cut a split into shards of `size` questions."""
     starts = range(0, num_questions, size)
     return [
-        Shard(split, index, len(starts), start, min(start + size, num_questions), *samples_per_question(config, split))
+        Shard(split, index, len(starts), start, min(start + size, num_questions), *samples)
         for index, start in enumerate(starts)
     ]
-
-
-def settings(config: Config) -> dict[str, Any]:
-    """Everything that decides which samples are drawn; batch sizes, workers and device do not."""
-    return {
-        "seed": config.seed,
-        "template_args": config.model.template_args,
-        "prompt": config.prompt.model_dump(),
-        "sampling": config.sampling.model_dump(),
-        "eval": config.eval.model_dump(),
-        "initialization": config.strategy.initialization,
-        "engine": {"kind": config.engine.kind, "args": config.engine.args},
-        "versions": installed_versions(VERSIONED[config.engine.kind]),
-    }
-
-
-def installed_versions(packages: tuple[str, ...]) -> dict[str, str]:
-    """{package: version} of those that are installed, without importing them."""
-    found = {}
-    for package in packages:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def load_or_write_plan(folder: Path, plan: Plan) -> Plan:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from conf.schema import Config
+from conf.schema import Engine
 from conf.stored import read_settings
 from generation.capacity import require_memory
 from generation.engines.length import num_positions
@@ -17,21 +17,21 @@ from store.run import Run
 LENGTH = "engine.args.max_model_len"
 
 
-def require_machine(run: Run, config: Config, model: Path, workers: int, gpus: Sequence[Gpu]) -> None:
+def require_machine(run: Run, engine: Engine, device: str, model: Path, workers: int, gpus: Sequence[Gpu]) -> None:
     """Raise ConfigError or NotEnoughMemory where `workers` engines cannot run here. gpus: those they take."""
-    if config.engine.kind == "vllm":
-        require_positions(run, config, model)
-    require_memory(config, model, workers, gpus)
-    if config.engine.kind == "vllm":
-        require_build(config.device)
-        if not (config.engine.args | config.engine.throughput).get("enforce_eager"):
-            require_tools(config.device)
+    if engine.kind == "vllm":
+        require_positions(run, engine, model)
+    require_memory(engine, device, model, workers, gpus)
+    if engine.kind == "vllm":
+        require_build(device)
+        if not (engine.args | engine.throughput).get("enforce_eager"):
+            require_tools(device)
 
 
-def require_positions(run: Run, config: Config, model: Path) -> None:
+def require_positions(run: Run, engine: Engine, model: Path) -> None:
     """Raise ConfigError where the user asked for longer sequences than the model has positions for; a preset's length
     is the most, and the engine takes the model's."""
-    asked, most = config.engine.args.get("max_model_len"), num_positions(model)
+    asked, most = engine.args.get("max_model_len"), num_positions(model)
     given = any(str(o).lstrip("+").startswith(f"{LENGTH}=") for o in read_settings(run.config).get("overrides") or [])
     if given and isinstance(asked, int) and most is not None and asked > most:
         raise ConfigError(

@@ -7,11 +7,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from conf.schema import Config, Prompt
+from conf.schema import Prompt
 from generation.engines.interface import Completion, Key, Request
 from generation.engines.length import fitted
 from generation.plan import Shard
 from generation.prompts import correction_messages, initial_messages
+from generation.settings import Settings
 from store.errors import BadInput
 from store.fingerprint import stable_hash
 
@@ -53,11 +54,11 @@ class RequestBuilder:
 
     @classmethod
     def of(
-        cls, config: Config, iteration: int, encode: Callable[[Messages], list[int]], model: Path
+        cls, settings: Settings, iteration: int, encode: Callable[[Messages], list[int]], model: Path
     ) -> "RequestBuilder":
-        """Take what requests depend on from a run's settings and its model's folder."""
-        room = fitted(config.engine.args, model)["max_model_len"] - config.sampling.max_tokens
-        return cls(config.prompt, config.seed, iteration, encode, room, config.eval.greedy)
+        """Take what requests depend on from a worker's settings and its model's folder."""
+        room = fitted(settings.engine.args, model)["max_model_len"] - settings.sampling.max_tokens
+        return cls(settings.prompt, settings.seed, iteration, encode, room, settings.greedy_eval)
 
     def tokenize(self, prompt: Messages) -> list[int]:
         """Return a prompt's ids; PromptRejected where it has none that can be sent (one such request could abort a

@@ -13,7 +13,8 @@ import sys
 import time
 from contextlib import closing
 
-from conf.schema import Config, load
+from conf.schema import load
+from generation.configured import settings_of
 from generation.context import ShardContext
 from generation.engines import open_engine
 from generation.events import Reporter
@@ -21,6 +22,7 @@ from generation.jobs import ShardQueue
 from generation.plan import Plan, read_plan
 from generation.samples import RequestBuilder
 from generation.sampling import sample
+from generation.settings import Settings
 from generation.tokenization import ChatTokenizer
 from store.checkpoints import locate, verify_folder
 from store.errors import PipelineError, stage_main
@@ -39,7 +41,7 @@ def main(argv: list[str]) -> None:
     queue = ShardQueue(plan.shards, int(arguments["rank"]), int(arguments["world"]))
     reporter = Reporter(int(arguments["events"]), config.launcher.hang_seconds)
     try:
-        work(run, config, plan, queue, reporter, serial=arguments["serial"] == "1")
+        work(run, plan, settings_of(config), queue, reporter, serial=arguments["serial"] == "1")
     except PipelineError as error:
         reporter.tell("error", code=error.exit_code, message=str(error))
         raise
@@ -47,7 +49,7 @@ def main(argv: list[str]) -> None:
     os._exit(0)  # a library's threads may wait for each other; everything is published, and the engine is closed
 
 
-def work(run: Run, config: Config, plan: Plan, queue: ShardQueue, reporter: Reporter, serial: bool = False) -> None:
+def work(run: Run, plan: Plan, settings: Settings, queue: ShardQueue, reporter: Reporter, serial: bool = False) -> None:
     """Start the engine on M_n once and sample every shard that is missing."""
     context = ShardContext(run, plan)
     if context.all_done():
@@ -55,12 +57,12 @@ def work(run: Run, config: Config, plan: Plan, queue: ShardQueue, reporter: Repo
     started = time.monotonic()
     folder, record = locate(run, plan.iteration)  # M_n; M_0 is the base model
     verify_folder(folder, record)
-    tokenizer = ChatTokenizer(folder, config.model.template_args, config.sampling.args)
+    tokenizer = ChatTokenizer(folder, settings.template_args, settings.sampling.args)
     stops = tokenizer.stop_token_ids
-    with closing(open_engine(config.engine, config.sampling, config.device, folder, stops)) as engine:
+    with closing(open_engine(settings.engine, settings.sampling, settings.device, folder, stops)) as engine:
         engine_seconds = time.monotonic() - started
         reporter.tell("engine", seconds=round(engine_seconds, 2))
-        builder = RequestBuilder.of(config, plan.iteration, tokenizer.encode, folder)
+        builder = RequestBuilder.of(settings, plan.iteration, tokenizer.encode, folder)
         sample(queue, context, engine, builder, tokenizer, reporter, serial)
     reporter.record_costs(context.folder.stats, engine_seconds, time.monotonic() - started)
 

@@ -106,11 +106,16 @@ def stop_token_ids(folder: Path, sampling_args: dict[str, Any]) -> tuple[int, ..
     """Return the ids that end an answer, sorted: the tokenizer's eos token, eos_token_id of generation_config.json (of
     config.json where there is no such file), and sampling.args.stop_token_ids.
 
-    ConfigError for a folder that names none.
+    ConfigError for a folder that names none, and for a setting that is no list of ids.
     """
+    given = sampling_args.get("stop_token_ids", [])
+    if not isinstance(given, list) or not all(isinstance(token, int) and token >= 0 for token in given):
+        raise ConfigError(
+            f"sampling.args.stop_token_ids={given}: a list of token ids was expected, [128009] for example"
+        )
     generation_config = folder / "generation_config.json"
     listed = _eos_of(generation_config if generation_config.is_file() else folder / "config.json")
-    ids = {_eos_of_tokenizer(folder), *listed, *sampling_args.get("stop_token_ids", ())} - {None}
+    ids = {_eos_of_tokenizer(folder), *listed, *given} - {None}
     if not ids:
         raise ConfigError(
             f"{folder} names no token that ends an answer: set eos_token in tokenizer_config.json or eos_token_id "

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.house import STAGES, functions, takes_all
+
 ROOT = Path(__file__).parents[1]
 ROOMS = ("store", "conf", "data", "generation", "filtering", "training", "analysis")
 ALLOWED = {  # what a room may import of ours: the floors below it, and itself
@@ -83,3 +85,12 @@ def test_statistics_are_of_numbers_and_questions_alone():
     found = {name for path in (ROOT / "analysis" / "stats").glob("*.py") for name in modules(path)}
     ours = {name for name in found if name.split(".")[0] in ROOMS}
     assert all(name.startswith(("analysis.stats", "store.")) for name in ours), ours
+
+
+def test_the_whole_configuration_ends_at_the_mains():
+    """A stage's functions take it in __main__.py and configured.py alone, and only programs load it."""
+    takers = [path for stage in STAGES for path, function in functions(stage) if takes_all(function)]
+    assert {path.name for path in takers} == {"__main__.py", "configured.py"}
+    loading = [path for room, path in FILES if room in STAGES and "conf.schema.load" in modules(path)]
+    programs = [path for path in loading if "stage_main(main)\n" in path.read_text(encoding="utf-8")]
+    assert programs == loading != []

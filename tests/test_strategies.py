@@ -4,13 +4,13 @@ import pytest
 
 from conf.__main__ import composed
 from conf.schema import validate
+from generation.configured import plan_of as plan_generation
 from generation.plan import load_or_write_plan
-from generation.plan import make_plan as plan_generation
 from store.checkpoints import Checkpoint, folder_digest, locate
 from store.publish import write_atomic
 from store.run import Run
 from store.shards import Manifest
-from training.plan import make_plan as plan_training
+from training.plan import make_plan
 
 STRATEGIES = ["EIE", "EIF", "ENE", "ENF", "FIE", "FIF", "FNE", "FNF"]
 
@@ -51,7 +51,7 @@ def test_who_answers_corrects_and_is_fine_tuned(run, strategy):
         fixed = strategy[0] == "F" and n > 0
         assert generation.reused == (("train", "validation", "test") if fixed else ())  # M_0's answers, or M_n's own
         if n:
-            training = plan_training(run, config, n)
+            training = make_plan(run, n, config.seed, config.strategy, config.training, config.peft)
             assert training.base.digest == digest[0 if strategy[2] == "F" else n - 1]
             assert training.rows[-1].folder == run.iteration(n - 1).sft
 

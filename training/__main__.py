@@ -48,7 +48,8 @@ def main(argv: list[str]) -> None:
     run, number = Run(arguments["run"]), iteration_number(arguments["iteration"])
     config = load(run)
     with locked(run) if IS_MAIN_PROCESS else contextlib.nullcontext():
-        plan, iteration = make_plan(run, config, number), run.iteration(number)
+        plan = make_plan(run, number, config.seed, config.strategy, config.training, config.peft)
+        iteration = run.iteration(number)
         if is_published(iteration.checkpoint, plan):
             report(f"{iteration.dir.name} training: complete")
         elif plan.num_rows == 0:

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from conf.schema import Config, load
+from conf.schema import Peft, Training, load
 from store.checkpoints import locate
 from store.errors import ConfigError, stage_main
 from store.run import Run, stage_arguments
@@ -19,10 +19,11 @@ from store.run import Run, stage_arguments
 
 def main(argv: list[str]) -> None:
     run = Run(stage_arguments(argv, "training.check", "run")["run"])
-    print(json.dumps(list(findings(load(run), locate(run, 0)[0]))))
+    config, base = load(run), locate(run, 0)[0]
+    print(json.dumps(list(findings(config.training, config.peft, config.device, base))))
 
 
-def findings(config: Config, base: Path) -> Iterator[str]:
+def findings(training: Training, peft: Peft, device: str, base: Path) -> Iterator[str]:
     """Yield every setting and tensor with which training would end before its first step."""
     import torch
     from peft import get_peft_model
@@ -32,9 +33,9 @@ def findings(config: Config, base: Path) -> Iterator[str]:
     from training.model_folder import check_names
 
     def arguments() -> None:
-        if config.device == "cpu" or torch.cuda.is_available():  # SFTConfig looks for the GPU
+        if device == "cpu" or torch.cuda.is_available():  # SFTConfig looks for the GPU
             with tempfile.TemporaryDirectory() as work:
-                sft_config(config.training, 0, config.device == "cpu", Path(work))
+                sft_config(training, 0, device == "cpu", Path(work))
 
     yield from said(arguments)
     try:
@@ -47,7 +48,7 @@ def findings(config: Config, base: Path) -> Iterator[str]:
     yield from said(lambda: check_names(model, base))
 
     def adapters() -> None:
-        if (given := lora_config(config.peft, model)) is not None:
+        if (given := lora_config(peft, model)) is not None:
             try:
                 get_peft_model(model, given, low_cpu_mem_usage=True)
             except ValueError as error:

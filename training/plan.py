@@ -5,7 +5,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from conf.schema import Config
+from conf.schema import Peft, Strategy, Training
 from conf.strategy import fine_tunes_from, rows_from
 from store.checkpoints import RECORD, Checkpoint, locate, read_record
 from store.errors import ConfigError
@@ -54,16 +54,17 @@ class Plan:
         return fingerprint(self.settings, self.parents)
 
 
-def make_plan(run: Run, config: Config, iteration: int) -> Plan:
+def make_plan(run: Run, iteration: int, seed: int, strategy: Strategy, training: Training, peft: Peft) -> Plan:
     """Return the plan of M_n, n >= 1 (algorithm 1, step 4). CorruptArtifact when what it needs has not been made."""
     if iteration == 0:
         raise ConfigError(
             f"iteration=0 was given, but nothing trains M_0: `python -m training.base_model run={run.name}` brings it, "
             "iteration=1 is the first to be trained"
         )
-    base_folder, base = locate(run, fine_tunes_from(config.strategy.fine_tuning, iteration))
-    rows = tuple(kept_rows(run, number) for number in rows_from(config.training.rows, iteration).values())
-    return Plan(iteration, base_folder, base, rows, config.strategy.filter, settings(config))
+    base_folder, base = locate(run, fine_tunes_from(strategy.fine_tuning, iteration))
+    rows = tuple(kept_rows(run, number) for number in rows_from(training.rows, iteration).values())
+    decisive = settings(seed, strategy.fine_tuning, training, peft)
+    return Plan(iteration, base_folder, base, rows, strategy.filter, decisive)
 
 
 def kept_rows(run: Run, number: int) -> KeptRows:
@@ -72,19 +73,18 @@ def kept_rows(run: Run, number: int) -> KeptRows:
     return KeptRows(folder, required_manifest(folder, made_by), made_by)
 
 
-def settings(config: Config) -> dict[str, Any]:
+def settings(seed: int, fine_tuning: str, training: Training, peft: Peft) -> dict[str, Any]:
     """Everything that decides the trained weights. Processes, micro-batches, reports and gates do not."""
-    training = config.training
     return {
-        "seed": config.seed,
-        "fine_tuning": config.strategy.fine_tuning,
+        "seed": seed,
+        "fine_tuning": fine_tuning,
         "rows": training.rows,
         "batch_size": training.batch_size,
         "num_epochs": training.num_epochs,
         "length_grouping": training.length_grouping,
         "args": training.args,
         "publish_dtype": training.publish_dtype,
-        "peft": config.peft.model_dump(),
+        "peft": peft.model_dump(),
         "versions": {package: version(package) for package in VERSIONED},
     }
 

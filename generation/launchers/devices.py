@@ -3,22 +3,25 @@
 import os
 from collections.abc import Sequence
 
-from conf.schema import Config
+from conf.schema import Engine
 from store.errors import ConfigError
 from store.gpus import Gpu
 from store.machine import num_cores
 
 
-def num_workers(config: Config, gpus: Sequence[Gpu]) -> int:
-    """Return launcher.workers, or with 0 one per GPU (or per tensor_parallel_size of them), one on CPU."""
-    return config.launcher.workers or max(1, len(gpus) // gpus_per_engine(config))
+def gpus_per_engine(engine: Engine) -> int:
+    """Return engine.throughput.tensor_parallel_size, or one."""
+    return engine.throughput.get("tensor_parallel_size", 1)
 
 
-def take_gpus(config: Config, gpus: Sequence[Gpu], workers: int) -> list[Gpu]:
-    """Return those of the visible GPUs that so many workers take; ConfigError where there are too few."""
-    if config.device == "cpu":
-        return []
-    each = gpus_per_engine(config)
+def num_workers(asked: int, gpus: Sequence[Gpu], each: int) -> int:
+    """Return the workers that launcher.workers asks for: with 0 one per `each` GPUs, one on CPU."""
+    return asked or max(1, len(gpus) // each)
+
+
+def take_gpus(gpus: Sequence[Gpu], workers: int, each: int) -> list[Gpu]:
+    """Return those of the visible GPUs that so many workers take, `each` of them so many; ConfigError where there are
+    too few."""
     if len(gpus) < workers * each:
         raise ConfigError(
             f"{workers} workers with engine.throughput.tensor_parallel_size={each} take {workers * each} GPUs and "
@@ -30,10 +33,6 @@ def take_gpus(config: Config, gpus: Sequence[Gpu], workers: int) -> list[Gpu]:
             f"engine.throughput.tensor_parallel_size={each}, and a process can use one MIG instance only: set it to 1"
         )
     return list(gpus[: workers * each])
-
-
-def gpus_per_engine(config: Config) -> int:
-    return config.engine.throughput.get("tensor_parallel_size", 1)
 
 
 def gpu_shares(gpus: Sequence[Gpu], world: int) -> list[dict[str, str]]:

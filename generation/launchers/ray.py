@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from conf.schema import Config
+from conf.schema import Launcher
 from generation.launchers import remote
 from generation.plan import Plan
 from generation.progress import Progress
@@ -24,17 +24,17 @@ ANSWER_SECONDS = 10  # for a cluster's port to answer; Ray itself would try for 
 FORWARDED = ("PYTHONPATH", "STASC_", "VLLM_", "NCCL_", "LD_LIBRARY_PATH")
 
 
-def launch(run: Run, config: Config, plan: Plan, progress: Progress) -> None:
+def launch(run: Run, plan: Plan, launcher: Launcher, progress: Progress) -> None:
     """Start one task per worker, wait for the shards, cancel what is left."""
-    logs, world = run.iteration(plan.iteration).logs, config.launcher.workers
+    logs, world = run.iteration(plan.iteration).logs, launcher.workers
     environment = {name: value for name, value in os.environ.items() if name.startswith(FORWARDED)}
     work = [
         (command, str(Path.cwd()), str(remote.log_of(logs, rank)), environment)
         for rank, command in enumerate(remote.commands(run, plan, world))
     ]
-    ray = connect(config.launcher.cluster)
+    ray = connect(launcher.cluster)
     try:
-        task = ray.remote(**{"retry_exceptions": True} | config.launcher.args)(remote.run_command)
+        task = ray.remote(**{"retry_exceptions": True} | launcher.args)(remote.run_command)
         tasks = [task.remote(*arguments) for arguments in work]
         try:
             remote.watch(run, plan, progress, lambda: exit_codes(ray, tasks), world)

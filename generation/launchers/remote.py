@@ -17,7 +17,7 @@ from pathlib import Path
 
 from conf.schema import load
 from generation.context import ShardContext
-from generation.launchers.devices import take_gpus
+from generation.launchers.devices import gpus_per_engine, take_gpus
 from generation.launchers.supervisor import Supervisor, WorkerFailed, tail, worker_command
 from generation.plan import Plan, read_plan
 from generation.preflight import require_machine
@@ -43,8 +43,8 @@ def main(argv: list[str]) -> None:
     run, iteration = Run(arguments["run"]), iteration_number(arguments["iteration"])
     rank, world = int(arguments["rank"]), int(arguments["world"])
     config, folder = load(run), run.iteration(iteration)
-    gpus = take_gpus(config, visible_gpus(), 1) if config.device == "cuda" else []
-    require_machine(run, config, locate(run, iteration)[0], 1, gpus)
+    gpus = take_gpus(visible_gpus(), 1, gpus_per_engine(config.engine)) if config.device == "cuda" else []
+    require_machine(run, config.engine, config.device, locate(run, iteration)[0], 1, gpus)
     progress = Progress(f"worker {rank}", num_samples(read_plan(folder.dir)))
     command = worker_command(run, iteration)
     Supervisor(command, [rank], world, config.launcher.max_restarts, folder.logs).run(progress)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from conf.schema import Config, Launcher
+from conf.schema import Launcher
 from generation.launchers.remote import LOST, STOP_SECONDS, commands, log_of, run_command, wait_until, watch
 from generation.plan import Plan
 from generation.progress import Progress
@@ -35,14 +35,14 @@ class Job:
         return DelayedSubmission(self)
 
 
-def launch(run: Run, config: Config, plan: Plan, progress: Progress) -> None:
+def launch(run: Run, plan: Plan, launcher: Launcher, progress: Progress) -> None:
     """Submit one job per worker, wait for the shards, cancel what is left."""
-    logs, world = run.iteration(plan.iteration).logs, config.launcher.workers
+    logs, world = run.iteration(plan.iteration).logs, launcher.workers
     work = [
         Job(command, str(Path.cwd()), str(log_of(logs, rank)))
         for rank, command in enumerate(commands(run, plan, world))
     ]
-    executor = open_executor(config.launcher, logs, f"{run.name}-{plan.iteration}")
+    executor = open_executor(launcher, logs, f"{run.name}-{plan.iteration}")
     jobs: list = []
     codes: dict[int, int] = {}
     try:

@@ -13,9 +13,10 @@ import store.publish
 import store.shards
 from conf.schema import load
 from generation import worker
+from generation.configured import plan_of, settings_of
 from generation.events import Reporter
 from generation.jobs import ShardQueue
-from generation.plan import load_or_write_plan, make_plan
+from generation.plan import load_or_write_plan
 from generation.tokenization import ChatTokenizer
 from store.run import Run
 from tests.conftest import make_workspace
@@ -59,8 +60,8 @@ def counted(tmp_path_factory, tiny_model):
             patch.setattr(module, "read_bytes", counting_read)
         patch.setattr(store.publish, "_write_durably", counting_write)
         config, folder = load(run), run.iteration(0)
-        plan = load_or_write_plan(folder.dir, make_plan(run, config, 0))
-        worker.work(run, config, plan, ShardQueue(plan.shards, 0, 1), Reporter())
+        plan = load_or_write_plan(folder.dir, plan_of(run, config, 0))
+        worker.work(run, plan, settings_of(config), ShardQueue(plan.shards, 0, 1), Reporter())
         generation.manifests.write_manifests(run, plan)
         stage[0] = "filtering"
         filtering.__main__.main(["run=demo", "iteration=0"])

@@ -163,6 +163,12 @@ def test_stop_tokens_are_those_of_the_engines_rule(tmp_path):
     assert 11 in stop_token_ids(folder, {"stop_token_ids": [11]})
 
 
+@pytest.mark.parametrize("given", ["7", 7, ["7"], [-1], None])
+def test_further_stop_tokens_are_a_list_of_ids(tmp_path, given):
+    with pytest.raises(ConfigError, match=r"sampling.args.stop_token_ids=.*: a list of token ids was expected"):
+        ChatTokenizer(make_folder(tmp_path), {}, {"stop_token_ids": given})
+
+
 def test_the_token_that_ends_an_answer_must_stop_generation(tmp_path):
     """As in base models, and Llama 3 without its generation_config.json; the message's setting mends it."""
     folder = make_folder(tmp_path, eos_token="<|eos|>", more_tokens=(AddedToken("<|eos|>", special=True),))

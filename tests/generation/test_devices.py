@@ -4,34 +4,34 @@ import os
 
 import pytest
 
-from conf.schema import load
+from conf.__main__ import composed
+from conf.schema import validate
 from generation.launchers import devices
-from generation.launchers.devices import core_shares, gpu_shares, num_workers, take_gpus
+from generation.launchers.devices import core_shares, gpu_shares, gpus_per_engine, num_workers, take_gpus
 from store.errors import ConfigError
 from store.gpus import Gpu
 from store.run import Run
 
 
-def test_a_worker_per_gpu_or_per_group_of_them_and_one_on_cpu(workspace, monkeypatch):
-    monkeypatch.chdir(workspace.folder)
-    workspace.start("cpu", "engine=vllm_cpu")
-    workspace.start("cuda", "device=cuda", "engine=vllm")
-    workspace.start("pairs", "device=cuda", "engine=vllm", "engine.throughput.tensor_parallel_size=2")
-    workspace.start("three", "engine=vllm_cpu", "launcher.workers=3")
-    workspace.start("many", "device=cuda", "engine=vllm", "launcher.workers=5")
+def test_a_worker_per_gpu_or_per_group_of_them_and_one_on_cpu():
     four = [Gpu(name) for name in "0123"]
-    assert num_workers(load(Run("cpu")), []) == 1
-    assert num_workers(load(Run("cuda")), four) == 4
-    assert num_workers(load(Run("pairs")), four) == 2
-    assert num_workers(load(Run("three")), []) == 3
-    assert take_gpus(load(Run("cpu")), [], 1) == []
-    assert take_gpus(load(Run("pairs")), four, 1) == four[:2]
-    for run, gpus, wanted in (("cuda", [], 1), ("pairs", four[:1], 2), ("many", four, 5)):
-        config = load(Run(run))
+    assert num_workers(0, [], each=1) == 1
+    assert num_workers(0, four, each=1) == 4
+    assert num_workers(0, four, each=2) == 2
+    assert num_workers(3, [], each=1) == 3
+    assert take_gpus(four, 1, each=2) == four[:2]
+    for gpus, asked, each, wanted in (([], 0, 1, 1), (four[:1], 0, 2, 2), (four, 5, 1, 5)):
         with pytest.raises(ConfigError, match=f"take {wanted} GPUs and {len(gpus)} are visible"):
-            take_gpus(config, gpus, num_workers(config, gpus))
+            take_gpus(gpus, num_workers(asked, gpus, each), each)
     with pytest.raises(ConfigError, match="tensor_parallel_size=2, and a process can use one MIG instance only"):
-        take_gpus(load(Run("pairs")), [Gpu("MIG-1", of="GPU-1"), Gpu("MIG-2", of="GPU-1")], 1)
+        take_gpus([Gpu("MIG-1", of="GPU-1"), Gpu("MIG-2", of="GPU-1")], 1, each=2)
+
+
+def test_an_engine_takes_a_gpu_or_as_many_as_share_its_model():
+    given = [], ["engine.throughput.tensor_parallel_size=2"]
+    runs = [validate(composed(Run("demo"), ["device=cuda", "engine=vllm", *overrides])) for overrides in given]
+    assert [gpus_per_engine(config.engine) for config in runs] == [1, 2]
+    assert [config.launcher.workers for config in runs] == [0, 0]
 
 
 def test_cores_are_shared_out_and_what_the_user_has_set_stays(monkeypatch):

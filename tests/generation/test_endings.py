@@ -6,7 +6,7 @@ import time
 import duckdb
 import pytest
 
-from generation.plan import installed_versions
+from generation.configured import installed_versions
 from tests.conftest import Workspace, make_tiny_model, make_workspace
 from tests.generation.background import Background, begin, kill, process_table, processes, samples, until
 

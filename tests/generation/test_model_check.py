@@ -3,11 +3,10 @@
 import json
 import re
 import shutil
-from types import SimpleNamespace
 
 import pytest
 
-from conf.schema import Message, Prompt
+from conf.schema import Engine, Message, Prompt
 from generation.model_check import chat_findings, engine_findings, prompt_lengths, sampling_findings
 from generation.prompts import initial_messages
 from generation.tokenization import ChatTokenizer
@@ -79,21 +78,21 @@ def test_prompts_are_as_long_as_counted(tmp_path):
     """But for a token where a question meets the prompt; where none can be too long nothing is counted."""
     chat = [Message(role="user", content="{question} or {question}")]
     prompt = Prompt(name="p", initial=chat, correction=chat, training=chat, answer_marker=None)
-    config, tokenizer = SimpleNamespace(prompt=prompt), ChatTokenizer(make_folder(tmp_path))
+    tokenizer = ChatTokenizer(make_folder(tmp_path))
     questions = ["who?", ("the answer " * 9).strip(), "¿quién?", "日本の首都", "<|end|> wrote <|user|>"]
     exact = [len(tokenizer.encode(initial_messages(prompt, question))) for question in questions]
-    counted = prompt_lengths(config, tokenizer, questions, 0)
+    counted = prompt_lengths(prompt, tokenizer, questions, 0)
     assert all(abs(a - b) <= 1 for a, b in zip(counted[:4], exact[:4], strict=True))
-    assert set(prompt_lengths(config, tokenizer, questions, 10_000)) == {min(exact)}
-    assert prompt_lengths(config, tokenizer, [], 0) == []
+    assert set(prompt_lengths(prompt, tokenizer, questions, 10_000)) == {min(exact)}
+    assert prompt_lengths(prompt, tokenizer, [], 0) == []
 
 
-def test_further_stop_tokens_are_a_list_of_ids():
-    def found(**args):
-        return list(sampling_findings(SimpleNamespace(sampling=SimpleNamespace(args=args))))
-
-    assert found() == found(stop_token_ids=[7]) == found(min_p=0.1) == []
-    assert "a list of token ids" in found(stop_token_ids="7")[0]
+def test_arguments_that_would_change_what_a_row_is_are_named():
+    assert list(sampling_findings({"min_p": 0.1, "stop_token_ids": [7]})) == []
+    assert [finding.split()[0] for finding in sampling_findings({"stop": ["x"], "n": 2})] == [
+        "sampling.args.n",
+        "sampling.args.stop",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -108,8 +107,8 @@ def test_further_stop_tokens_are_a_list_of_ids():
 def test_what_vllm_would_refuse_is_read_from_the_config(tmp_path, shape, given, found):
     (tmp_path / "config.json").write_text(json.dumps(shape))
     throughput = {"enable_prefix_caching": True, "enable_chunked_prefill": False}
-    engine = SimpleNamespace(kind="vllm", args=given, throughput=throughput)
-    findings = list(engine_findings(SimpleNamespace(engine=engine), tmp_path))
+    engine = Engine(kind="vllm", args=given, throughput=throughput)
+    findings = list(engine_findings(engine, tmp_path))
     assert found in findings[0] if found else findings == []
 
 
@@ -120,10 +119,6 @@ def test_what_vllm_would_refuse_is_read_from_the_config(tmp_path, shape, given, 
 def test_thoughts_must_fit_the_budget(tmp_path, args, max_tokens, said):
     chat = [Message(role="user", content="{question}")]
     prompt = Prompt(name="p", initial=chat, correction=chat, training=chat, answer_marker=None)
-    config = SimpleNamespace(
-        prompt=prompt,
-        compat=SimpleNamespace(separate_training_prompt=False),
-        sampling=SimpleNamespace(max_tokens=max_tokens),
-    )
     tokenizer = ChatTokenizer(make_folder(tmp_path, template=THINKS, more_tokens=MARKS), args)
-    assert any("thinks before it answers" in finding for finding in chat_findings(config, tokenizer)) == said
+    found = chat_findings(prompt, max_tokens, tokenizer)
+    assert any("thinks before it answers" in finding for finding in found) == said

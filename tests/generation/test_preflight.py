@@ -166,10 +166,10 @@ def test_memory_of_gpus(tiny_model, tmp_path, gib, throughput, cards, said):
     config = validate(composed(Run("demo"), ["device=cuda", "engine=vllm", *given]))
     model = large_model(tiny_model, tmp_path / "large", gib)
     if said is None:
-        require_memory(config, model, 1, cards)
+        require_memory(config.engine, "cuda", model, 1, cards)
     else:
         with pytest.raises(NotEnoughMemory, match=re.escape(said)):
-            require_memory(config, model, 1, cards)
+            require_memory(config.engine, "cuda", model, 1, cards)
 
 
 def test_more_tokens_than_the_model_has_positions(workspace, refuse, tiny_model):

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from generation.plan import installed_versions
+from generation.configured import installed_versions
 from tests.conftest import ROOT
 from tests.generation.sample_with_vllm import GREEDY, QUESTIONS
 

@@ -8,6 +8,7 @@ import pytest
 
 from conf.schema import load
 from generation import sampling
+from generation.configured import settings_of
 from generation.context import ShardContext
 from generation.engines import open_engine
 from generation.events import Reporter
@@ -52,13 +53,13 @@ def fill(workspace, monkeypatch):
 
     def fill(world, before_step=lambda number: None):
         run = Run("demo")
-        config, plan, (folder, _) = load(run), read_plan(run.iteration(0).dir), locate(run, 0)
+        settings, plan, (folder, _) = settings_of(load(run)), read_plan(run.iteration(0).dir), locate(run, 0)
         for shard in run.iteration(0).dir.rglob("*.parquet"):
             shard.unlink()
         context, tokenizer = ShardContext(run, plan), ChatTokenizer(folder)
-        opened = open_engine(config.engine, config.sampling, "cpu", folder, tokenizer.stop_token_ids)
+        opened = open_engine(settings.engine, settings.sampling, "cpu", folder, tokenizer.stop_token_ids)
         engine, started = Watched(opened, before_step), []
-        builder = RequestBuilder.of(config, 0, tokenizer.encode, folder)
+        builder = RequestBuilder.of(settings, 0, tokenizer.encode, folder)
 
         class Recorder(Reporter):
             def tell(self, event, shard=None, **more):

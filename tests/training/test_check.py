@@ -15,7 +15,8 @@ CPU = ["device=cpu", "engine=fake", "data=local", "data.files.questions.path=x"]
 
 
 def found(base, *overrides: str) -> list[str]:
-    return list(findings(validate(composed(Run("demo"), [*CPU, *overrides])), base))
+    config = validate(composed(Run("demo"), [*CPU, *overrides]))
+    return list(findings(config.training, config.peft, config.device, base))
 
 
 def retensored(tiny_model, folder, change):
