@@ -1,6 +1,8 @@
 """`make preferences` as a user has it: the command, a kill at every write, and TRL's trainers on the files."""
 
 import hashlib
+import json
+import re
 import shutil
 import signal
 import subprocess
@@ -10,7 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.conftest import Workspace, make_workspace
+from store.schemas import DPO, KTO
+from tests.conftest import ROOT, Workspace, make_workspace
 
 ITERATIONS = (0, 1)
 # The command, killed before the file of this number is published.
@@ -170,3 +173,20 @@ def test_trl_takes_the_files_as_they_are(preferred, tiny_model, tmp_path, kind):
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     assert losses and torch.isfinite(torch.tensor(losses)).all()
     assert weights(trainer.model) != before
+
+
+DOCS = (ROOT / "docs" / "preferences.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("code", re.findall(r"```python\n(.*?)```", DOCS, flags=re.DOTALL), ids=["dpo", "kto"])
+def test_the_snippets_of_the_docs_run(preferred, tmp_path, monkeypatch, code):
+    (tmp_path / "runs").symlink_to(preferred.folder / "runs")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
+    quick = 'Config(max_steps=1, use_cpu=True, bf16=False, save_strategy="no", report_to="none", '
+    exec(compile(code.replace("Config(", quick), "docs/preferences.md", "exec"), {})
+
+
+def test_the_lines_of_the_docs_have_the_columns_of_the_files():
+    lines = re.findall(r"^\{.*?\}$", re.findall(r"```json\n(.*?)```", DOCS, flags=re.DOTALL)[0], flags=re.DOTALL | re.M)
+    assert [list(json.loads(line)) for line in lines] == [DPO.names, KTO.names]
