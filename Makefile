@@ -15,6 +15,7 @@ TO       ?=
 SWEEP    ?=
 LIKE     ?=
 FROM     ?=
+ITERATION ?=
 comma    := ,
 
 # A signal to make reaches what it runs: exec puts the command in the place of the recipe's shell, which would pass none
@@ -127,6 +128,10 @@ rescore: setup  ## rescore and filter the samples of FROM, into RUN, with the re
 	$(foreach n,$(or $(SAMPLED),0),$(filter_again))
 	$(PYTHON) -m analysis run=$(RUN)
 
+.PHONY: preferences
+preferences: setup  ## pairs for DPO and texts for KTO from RUN's samples: of all its iterations, or of ITERATION=
+	$(PYTHON) -m filtering.preferences run=$(RUN) $(ITERATION:%=iteration=%) $(ARGS)
+
 BASELINES := m0 star gold
 .PHONY: baselines $(BASELINES:%=baseline-%)
 baselines: $(BASELINES:%=baseline-%)  ## what the tokens of RUN buy without self-correction: makes RUN-m0, RUN-star, RUN-gold
@@ -206,7 +211,7 @@ bench: setup  ## how fast the stages are, beside plain ways to do the same; ARGS
 
 .PHONY: help
 help:  ## this list
-	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' Makefile
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' Makefile
 	@printf '%s\n' '' \
 	'Variables' \
 	'  N=1          iterations            RUN=default   the run: results go to runs/<run>' \

@@ -27,6 +27,7 @@ PARTS = (
     "trajectories",
     "rounds",
     "sft",
+    "preferences",
     "metrics.json",
     "stats",
     "logs",
@@ -104,6 +105,9 @@ class Walk:
         made = {"trajectories": iteration.trajectories, "metrics": iteration.metrics}
         self.attempt(iteration.metrics, self.metrics, iteration)
         self.attempt(iteration.sft, self.shards, iteration.sft, joined, made)
+        if iteration.preferences.exists():
+            chosen_from = joined | {"trajectories": iteration.trajectories}
+            self.attempt(iteration.preferences, self.shards, iteration.preferences, chosen_from)
         for entry in iteration.dir.iterdir():
             known = entry.name in PARTS or entry in iteration.further_corrections
             if not known and not entry.name.startswith((".", "_")):

@@ -68,6 +68,10 @@ class Iteration:
         return self.dir / "sft"
 
     @property
+    def preferences(self) -> Path:
+        return self.dir / "preferences"
+
+    @property
     def metrics(self) -> Path:
         return self.dir / "metrics.json"
 

@@ -107,6 +107,27 @@ SFT = _schema(
     ("completion_mask", pa.list_(pa.field("element", pa.int8(), False))),  # 0 on the prompt, 1 on the completion
 )
 
+# Preferences: texts of one prompt, correct or not. turn: "initial_answer", whose corr_index is -1, or "correction".
+_PROMPTED = (("question_id", pa.string()), ("turn", pa.string()), ("prompt", MESSAGES))
+
+DPO = _schema(
+    *_PROMPTED,
+    ("chosen", MESSAGES),  # one assistant turn, a correct text
+    ("rejected", MESSAGES),  # and an incorrect one
+    ("chosen_init_index", pa.int32()),
+    ("chosen_corr_index", pa.int32()),
+    ("rejected_init_index", pa.int32()),
+    ("rejected_corr_index", pa.int32()),
+)
+
+KTO = _schema(
+    *_PROMPTED,
+    ("completion", MESSAGES),
+    ("label", pa.bool_()),  # whether it is correct
+    ("init_index", pa.int32()),
+    ("corr_index", pa.int32()),
+)
+
 
 def sft(is_mixed: bool) -> pa.Schema:
     """Return the schema of rows to train on; where there are others beside the kept corrections, with their reason and
