@@ -16,7 +16,7 @@ from store.shards import Manifest, read_listed
 
 PROMPT, KEYS = ("question_id", "turn", "prompt"), ("init_index", "corr_index")
 TEXT = ("question_id", "initial_answer", "text")  # an initial answer has no initial_answer
-SCORED = ("question_id", "initial_answer", "correction", "initial_reward", "correction_reward")
+SCORED = ("question_id", "initial_answer", "correction", "initial_reward", "correction_reward", "reason")
 
 
 def write(
@@ -68,10 +68,12 @@ def usable_texts(source: Source, scored: Manifest, file: str) -> pl.DataFrame:
     """
     _, initial, corrections = source.read("train", file, "prompt", "initial_answer")
     scoring, path = scored.settings["scoring"], source.folder.trajectories / file
-    rewards = read_listed(path, scored.shards[file], trajectories(scoring["rewards"]), SCORED)
+    rewards = read_listed(path, scored.shards[file], trajectories(scoring["rewards"], "verdict" in scoring), SCORED)
     pairs = pl.DataFrame(pl.from_arrow(rewards))
+    correct = is_correct(pl.col("correction_reward"), scoring["threshold"])
+    preferable = ~correct | (pl.col("reason") != "wrong_verdict")  # a correct text behind one is no example of either
     y1 = pairs.select("question_id", text="initial_answer", reward="initial_reward")
-    y2 = pairs.select("question_id", "initial_answer", text="correction", reward="correction_reward")
+    y2 = pairs.filter(preferable).select("question_id", "initial_answer", text="correction", reward="correction_reward")
     sampled = pl.concat([samples(initial, "initial_answer"), samples(corrections, "correction")], how="diagonal")
     return (
         sampled.filter(pl.col("finish_reason") != "length", ~pl.col("empty"))

@@ -14,6 +14,7 @@ from store.fingerprint import stable_hash
 from store.schemas import CORRECTIONS, DPO, INITIAL_ANSWERS, KTO
 from store.shards import iter_shards, read_manifest
 from tests.filtering.conftest import write_stage
+from tests.filtering.test_recipes import GIVEN, VERDICTS
 from tests.filtering.test_stage import HELD_OUT, NUM_CORRECTIONS, SETTINGS, TRAIN, files
 
 # What the fixture TRAIN holds by prompt, correct and incorrect, written out by hand: "Paris..." is truncated, "" is
@@ -232,3 +233,18 @@ def test_a_flipped_bit_is_refused_by_name(run, table):
     path.write_bytes(content)
     with pytest.raises(CorruptArtifact, match=path.name):
         prefer(source(run), 0, 1)
+
+
+def test_a_correct_text_behind_a_wrong_verdict_is_in_neither(make_run):
+    run = make_run({"train": GIVEN, "test": HELD_OUT})
+    source = Source(run, 0, {"train": 4, "validation": 1, "test": 1})
+    filter_iteration(source, VERDICTS, 0)
+    prefer(source, 0, 9)
+    labels = {(row["question_id"], content(row["completion"]), row["label"]) for row in rows(run, "kto")}
+    corrections = {label for label in labels if label[0] == "q0" and label[1] not in ("Paris", "Rome")}
+    assert corrections == {
+        ("q0", "Yes", True), ("q0", "No. Rome", False), ("q0", "No. Paris", True), ("q0", "Yes", False),
+        ("q0", "No. Bonn", False),
+    }  # fmt: skip
+    [pair] = [row for row in rows(run, "dpo") if content(row["chosen"]) == "No. Paris"]
+    assert pair["prompt"][-1]["content"] == "capital of france Rome"  # not to the prompt that shows Paris

@@ -6,6 +6,7 @@ from pydantic import ValidationError
 
 from conf.schema import Prompt
 from generation.prompts import check_prompt, correction_messages, initial_messages
+from generation.samples import answers_read
 from generation.tokenization import ChatTokenizer
 from store.errors import ConfigError
 
@@ -48,6 +49,18 @@ def test_placeholders_are_filled_in_one_pass():
     )
 
 
+def test_several_answers_are_numbered_without_what_was_thought():
+    several = prompt(num_answers=3, correction=user("{question}\n{answers}"))
+    asked = correction_messages(several, "who", "Ada", "<think>Bob?</think>Grace", "{question}")
+    assert asked == user("who\n1. Ada\n2. Grace\n3. {question}")
+
+
+def test_a_correction_reads_the_first_answers_and_its_own():
+    answers = {0: "a", 1: "b", 2: "c", 4: "e"}  # the fourth was quarantined
+    assert [answers_read(answers, j, 3) for j in answers] == [["a", "b", "c"]] * 3 + [["a", "b", "e"]]
+    assert answers_read({1: "b", 5: "f"}, 5, 3) == ["b", "f"]
+
+
 def test_raw_text_goes_in_as_it_is():
     for raw in ("", "  \n\t ", "\\1 \\g<1> \\n", "<|im_end|>", "\ue000", "é" * 10_000):
         assert initial_messages(prompt(), raw) == user(f"Question: {raw}")
@@ -64,6 +77,12 @@ def test_raw_text_goes_in_as_it_is():
         ({"initial": [*user("{question}"), {"role": "assistant", "content": "It is"}]}, r"prompt.initial.1.role"),
         ({"answer_marker": "Final Answer:"}, "prompt.answer_marker"),
         ({"answer_marker": ""}, "prompt.answer_marker"),
+        ({"correction": user("{question} {answers}")}, "prompt.correction"),
+        ({"num_answers": 2}, "prompt.correction"),
+        ({"verdict": {"keep": "Yes", "replace": "No"}}, "prompt.verdict.keep"),
+        ({"verdict": {"keep": "is", "replace": "No"}}, "prompt.verdict.replace"),
+        ({"verdict": {"keep": "is", "replace": "Is"}}, "prompt.verdict.replace"),
+        ({"verdict": {"keep": "is", "replace": "is"}}, "give two words"),
     ],
 )
 def test_a_preset_that_cannot_work_is_refused_by_its_key(changed, key):
