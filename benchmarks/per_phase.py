@@ -35,6 +35,7 @@ def main(arguments: list[str]) -> None:
     tokens = sum(len(sample.token_ids) for output in outputs for sample in output.outputs)
     result = {"rows": rows, "sampling_seconds": sampled, "tokens": tokens}
     (run.dir / f"{values['phase']}.json").write_text(json.dumps(result), encoding="utf-8")
+    llm.llm_engine.engine_core.shutdown()  # on a GPU a process of its own
 
 
 def initial(run: Run, config: Config) -> tuple[list, list[dict], list[int]]:

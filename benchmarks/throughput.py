@@ -72,7 +72,7 @@ def bench_throughput(place: Place, config: Config, folder: Path, costs: dict[str
     given = {name: value for name, value in (config.engine.args | config.engine.throughput).items()
              if name != "kv_cache_gib" and value is not None}  # fmt: skip
     place.stage(
-        "vllm.entrypoints.cli.main", "bench", "throughput", f"--model={folder}", "--dataset-name=random",
+        "benchmarks.vllm_throughput", f"--model={folder}", "--dataset-name=random",
         f"--random-prefix-len={cached}", f"--random-input-len={prompt - cached}", f"--random-output-len={answer}",
         f"--num-prompts={requests}", f"--output-json={result}", *map(as_flag, given.items()),
     )  # fmt: skip
