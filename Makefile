@@ -97,7 +97,7 @@ $(foreach n,$(shell seq 0 $(N)),$(eval $(call filter_rules,$(n))))
 $(foreach n,$(shell seq 1 $(N)),$(eval $(call train_rules,$(n),$(shell expr $(n) - 1))))
 
 # A skill that a small model can learn from its own answers: two of the kinds of DATA=skills, few questions, two epochs.
-DEMO := prompt=skills reward=exact_match data.skills.kinds=[compare,successor] data.train=80 data.validation=40 \
+DEMO := data.skills.kinds=[compare,successor] data.train=80 data.validation=40 \
 	data.test=300 sampling.num_initial=3 sampling.num_corrections=3 sampling.max_tokens=8 filter.drop_duplicates=true \
 	training.num_epochs=2 training.args.learning_rate=2e-5
 .PHONY: demo

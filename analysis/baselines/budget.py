@@ -4,13 +4,14 @@ import math
 from typing import Any
 
 from analysis.record import finished_iterations, read_metrics
+from conf.schema import load
 from store.errors import ConfigError
 from store.run import Iteration, Run
 from store.shards import required_manifest
 
 MAX_SAMPLES = 1000
-# Samples of its own, and as few corrections as can be: no baseline uses them.
-ALONE = ["launcher.pool=null", "sampling.num_corrections=1", "eval.rounds=1"]
+# Samples of its own, and as few corrections as can be: no baseline uses them, or rows beside its own.
+ALONE = ["launcher.pool=null", "sampling.num_corrections=1", "eval.rounds=1", "filter.pairing=own"]
 
 
 def settings_of(run: Run, baseline: str) -> list[str]:
@@ -20,19 +21,20 @@ def settings_of(run: Run, baseline: str) -> list[str]:
     star: as many initial answers as generate the training tokens of all of the run's iterations. m0: as many first
     answers to the test questions as take the tokens of the run's own pairs on them.
     """
+    fewest = load(run).prompt.num_answers  # initial answers, which a correction reads
     if baseline == "gold":
-        return [*ALONE, "strategy=GOLD", "sampling.num_initial=1"]
+        return [*ALONE, "strategy=GOLD", "strategy.trains_on=gold_answers", f"sampling.num_initial={fewest}"]
     first, *_, last = iterations = trained_iterations(run)
     if baseline == "star":
         train = split_metrics(first, "train")
         per_sample = train["num_initial_answer_tokens"] / train["num_initial_answers"] * train["num_questions"]
-        num_initial = max(1, round(training_tokens(iterations) / per_sample))
-        return [*ALONE, "strategy=STAR", f"sampling.num_initial={min(num_initial, MAX_SAMPLES)}"]
+        num_initial = min(max(fewest, round(training_tokens(iterations) / per_sample)), MAX_SAMPLES)
+        return [*ALONE, "strategy=STAR", "strategy.trains_on=initial_answers", f"sampling.num_initial={num_initial}"]
     test = split_metrics(first, "test")
     per_answer = test["num_initial_answer_tokens"] / test["num_initial_answers"] * test["num_questions"]
     num_samples = math.ceil(inference_tokens(last) / per_answer) + 1  # a little more: it is measured again
     return [
-        *ALONE, "data.train=1", "data.validation=1", "sampling.num_initial=1",
+        *ALONE, "data.train=1", "data.validation=1", f"sampling.num_initial={fewest}",
         f"eval.num_samples={min(num_samples, MAX_SAMPLES)}", "eval.greedy=false",
     ]  # fmt: skip
 

@@ -26,14 +26,14 @@ from store.schemas import TRANSITIONS
 
 EQUAL = 0.05  # budgets that differ by more are said to
 MIN_VOTES = 3  # of two answers the first decides
-SIDES = {"t1": ["initial_num_tokens"], "t2": ["initial_num_tokens", "correction_num_tokens"]}
 
 
 class Answers(NamedTuple):
-    """One way to answer every test question: t1 or t2 of these counts."""
+    """One way to answer every test question: t1 or t2 of these counts, a correction reading so many initial answers."""
 
     counts: QuestionCounts
     figure: str
+    num_read: int = 1
 
 
 def rows(run: Run) -> list[Baseline]:
@@ -43,17 +43,19 @@ def rows(run: Run) -> list[Baseline]:
     test = {iteration.number: question_counts(iteration, "test") for iteration in iterations}
     last = iterations[-1].number
     chosen = best({it.number: split_metrics(it, "validation")["t2"] for it in iterations})
-    own = Answers(test[last], "t2")
+    read = load(run).prompt.num_answers
+    own = Answers(test[last], "t2", read)
     spent = {number: training_tokens(iterations[: number + 1]) for number in test}
 
     def of_run(name: str, number: int, figure: str, trained: int) -> Baseline:
-        return measured(name, Answers(test[number], figure), own, training_tokens=trained)
+        return measured(name, Answers(test[number], figure, read), own, training_tokens=trained)
 
     voted = decided_corrections(run, iterations[-1])
     return [
         of_run("M_0, asked once", 0, "t1", 0),
         of_run("M_0, asked twice: its correction", 0, "t2", 0),
         of_run(f"M_{last}, its first answer kept", last, "t1", spent[last]),
+        *answers_voted(run, iterations[-1], own, spent[last]),
         star(run, own, spent[last]),
         gold(run, own),
         of_run(f"STaSC M_{chosen}, best on validation", chosen, "t2", spent[chosen]),
@@ -82,9 +84,17 @@ def measured(
 
 
 def per_answer(answers: Answers) -> float:
-    """Tokens generated for one answer, the mean over test."""
+    """Tokens generated for one answer, the mean over test; of a correction with the initial answers that it reads."""
     totals = {name: column.sum() for name, column in answers.counts.sums.items()}
-    return float(sum(totals[name] for name in SIDES[answers.figure]) / sum(totals[name] for name in TRANSITIONS))
+    tokens = sum(totals[name] * times for name, times in sides(answers).items())
+    return float(tokens / sum(totals[name] for name in TRANSITIONS))
+
+
+def sides(answers: Answers) -> dict[str, int]:
+    """Return {column: how many of its texts one answer takes}."""
+    if answers.figure == "t1":
+        return {"initial_num_tokens": 1}
+    return {"initial_num_tokens": answers.num_read, "correction_num_tokens": 1}
 
 
 def star(run: Run, own: Answers, spent: int) -> Baseline:
@@ -125,6 +135,17 @@ def corrections_voted(run: Run, last: Iteration, voted: QuestionCounts | None, s
     tokens = inference_tokens(last) / len(voted.question_ids)
     own = Answers(voted, "t2")
     return measured(name, own, own, inference_tokens=tokens, training_tokens=spent)
+
+
+def answers_voted(run: Run, last: Iteration, own: Answers, spent: int) -> Iterator[Baseline]:
+    """Yield the majority of the last model's own first answers, of the run's test samples; nothing where there are
+    fewer than three."""
+    size = load(run).eval.num_samples
+    if size >= MIN_VOTES:
+        samples = votes.read_samples(last, "initial")
+        answers, tokens = Answers(votes.decide(samples, votes.majority), "t1"), votes.num_tokens(samples)
+        name, budget = f"M_{last.number}, majority of its {size} first answers", tokens / inference_tokens(last)
+        yield measured(name, answers, own, spent, inference_tokens=tokens / len(samples), budget=budget)
 
 
 def of_many(run: Run, last: Iteration, own: Answers) -> Iterator[Baseline]:

@@ -265,3 +265,28 @@ def test_there_has_to_be_a_run_to_be_like(workspace):
     assert "runs/demo/config.yaml is missing" in done.stderr
     assert not workspace.run("new").exists()
     assert workspace.stage("conf", "run=new", "like=a", "like=b", check=False).returncode == 2
+
+
+@pytest.mark.parametrize(("given", "prompt", "reward"), [
+    (["data=skills"], "skills", "exact_match"),
+    (["data=skills", "prompt=qa", "reward=numeric"], "qa", "numeric"),
+    (["data=skills", "recipe=skills_verdict"], "skills_verdict", "exact_match"),
+    (["recipe=verdict"], "verdict", "answer_match"),
+    (["recipe=verdict", "prompt=qa_cot"], "qa_cot", "answer_match"),
+    ([], "qa", "answer_match"),
+])  # fmt: skip
+def test_a_data_set_may_bring_its_prompt_and_reward_a_recipe_wins_and_what_is_given_before_both(given, prompt, reward):
+    values = composed(Run("demo"), given)
+    assert (values["prompt"]["name"], values["reward"]["name"]) == (prompt, reward)
+
+
+def test_recipes_are_presets_of_the_settings_that_they_are_called_after():
+    changed = {
+        "siblings": ("filter", "pairing", "siblings"), "both": ("strategy", "trains_on", "both"),
+        "replay": ("training", "rows", "all"),
+    }  # fmt: skip
+    for recipe, (section, key, value) in changed.items():
+        assert composed(Run("demo"), [f"recipe={recipe}"])[section][key] == value
+    for recipe in ("aggregate", "skills_aggregate"):
+        config = validate(composed(Run("demo"), [f"recipe={recipe}"]))
+        assert config.prompt.num_answers == config.eval.num_samples == config.sampling.num_initial == 3

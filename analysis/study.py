@@ -1,0 +1,134 @@
+"""A study: recipes over seeds, against their own first answers, M_0 asked twice, STaR and self-consistency.
+
+    python -m analysis.study sweep=study
+    python -m analysis.study sweep=study print=paper     the runs of recipe=paper, a line each
+
+The runs of a sweep over `recipe` and `seed`, each at its last iteration on test, means over seeds. STaR is trained on
+correct first answers from as many tokens as the paper's recipe took; several answers of M_0 take the tokens of the
+recipe's own. Both are what `make baselines` made of the run of recipe=paper with the same seed. All comparisons of
+the table are adjusted together (Holm). Reads trajectories; writes nothing.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from analysis.baselines import votes
+from analysis.baselines.rows import MIN_VOTES, Answers, per_answer
+from analysis.run_rows import RunRow, read_row
+from analysis.runs import by_experiment, finished, num_trained
+from analysis.stats.comparisons import Comparison, adjust
+from analysis.stats.counts import QuestionCounts
+from analysis.stats.seeds import compare_over_seeds, estimate_over_seeds
+from analysis.trajectories import question_counts
+from conf.schema import load
+from store.errors import BadInput, ConfigError, stage_main
+from store.run import Run, stage_arguments
+
+HEADER = "{:<24}{:>6}{:>9}{:>8}   {:<20}{:<20}  {}"
+TITLES = ("recipe", "seeds", "rows", "tokens", "t1 (95 % interval)", "t2 (95 % interval)", "t2 against its own t1")
+
+
+class Recipe(NamedTuple):
+    """The runs of a recipe, one for each seed."""
+
+    name: str
+    rows: Sequence[RunRow]
+
+    @property
+    def last(self) -> list[QuestionCounts]:
+        """Return the counts on test of every run's last model."""
+        return [row.test[row.last] for row in self.rows]
+
+
+def main(argv: list[str]) -> None:
+    """Print the table of a sweep, or the names of some of its runs."""
+    arguments = stage_arguments(["print=", *argv], "analysis.study", "sweep", "print")
+    sweep, asked = arguments["sweep"], arguments["print"]
+    results = {result["run"]: recipe_of(result) for result in finished(sweep)}
+    if asked:
+        print("\n".join(run for run, recipe in results.items() if recipe == asked))
+        return
+    groups = by_experiment([read_row(Run(name)) for name in results])
+    recipes = [Recipe(results[group[0].run], sorted(group, key=lambda row: row.seed)) for group in groups]
+    if any(len(recipe.rows) < 2 for recipe in recipes):
+        raise BadInput(f"sweep={sweep} has a recipe with one seed: give seed=0,1,2 (three or more)")
+    print("\n".join(table(recipes)), flush=True)
+
+
+def recipe_of(result: dict) -> str:
+    """Return the recipe of a run, by the overrides that the sweep gave it."""
+    given = [override.partition("=")[2] for override in result["overrides"] if override.startswith("recipe=")]
+    return given[0] if given else "paper"
+
+
+def table(recipes: Sequence[Recipe]) -> list[str]:
+    """Return a line a recipe, then a line a comparison; ConfigError without runs of the paper's recipe."""
+    paper = next((recipe for recipe in recipes if recipe.name == "paper"), None)
+    if paper is None:
+        raise ConfigError("the sweep has no finished run of recipe=paper, which the others are compared with: add it")
+    lines = [HEADER.format(*TITLES)]
+    compared: list[tuple[str, Comparison]] = []
+    for recipe in recipes:
+        t1, t2 = (estimate_over_seeds(recipe.last, figure).with_interval() for figure in ("t1", "t2"))
+        rows, tokens = sum(map(num_trained, recipe.rows)), sum(map(answer_tokens, recipe.rows)) / len(recipe.rows)
+        lines.append(HEADER.format(recipe.name, len(recipe.rows), f"{rows:,}", f"{tokens:.1f}", t1, t2, "").rstrip())
+        compared += comparisons(recipe, paper)
+    p_values = adjust([comparison.p_value for _, comparison in compared])
+    lines.append(f"\n{len(compared)} comparisons, p-values adjusted together (Holm)")
+    lines += [f"{name:<64}{each.words(p)}" for (name, each), p in zip(compared, p_values, strict=True)]
+    return lines
+
+
+def comparisons(recipe: Recipe, paper: Recipe) -> Iterator[tuple[str, Comparison]]:
+    """Yield what a recipe's corrections are compared with, each on the same questions and seeds."""
+    own, name = recipe.last, recipe.name
+    yield f"{name}: t2 against its own t1", compare_over_seeds(own, own, "t1", "t2")
+    yield f"{name}: t2 against M_0's t2", compare_over_seeds([row.test[0] for row in recipe.rows], own)
+    if recipe is not paper:
+        yield f"{name}: t2 against paper's t2", compare_over_seeds(paper.last, own)
+    if star := of_paper(paper, recipe, "star", 1):
+        yield f"{name}: t2 against STaR's first answer", compare_over_seeds(star, own, "t1", "t2")
+    if several := of_several(paper, recipe):
+        yield f"{name}: t2 against {several.name}", compare_over_seeds(several.counts, own, "t1", "t2")
+
+
+def of_paper(paper: Recipe, recipe: Recipe, baseline: str, iteration: int) -> list[QuestionCounts]:
+    """Return the counts on test of a baseline of the paper's recipe for every seed of a recipe; [] where one lacks."""
+    made = {row.seed: Run(f"{row.run}-{baseline}").iteration(iteration) for row in paper.rows}
+    if any(row.seed not in made or not made[row.seed].metrics.exists() for row in recipe.rows):
+        return []
+    return [question_counts(made[row.seed], "test") for row in recipe.rows]
+
+
+class Several(NamedTuple):
+    """What several answers of M_0 come to, a run for each seed."""
+
+    name: str
+    counts: list[QuestionCounts]
+
+
+def of_several(paper: Recipe, recipe: Recipe) -> Several | None:
+    """Return the majority of so many answers of M_0 as take the tokens of a recipe's answer; where these are fewer than
+    three, any correct one of them, which no majority can beat. None where the samples were not made."""
+    runs = {row.seed: Run(f"{row.run}-m0").iteration(0) for row in paper.rows}
+    if any(row.seed not in runs or not runs[row.seed].metrics.exists() for row in recipe.rows):
+        return None
+    samples = [votes.read_samples(runs[row.seed], "initial") for row in recipe.rows]
+    sizes = []
+    for row, found in zip(recipe.rows, samples, strict=True):
+        number = sum(map(len, found.values()))
+        sizes.append(min(number / len(found), answer_tokens(row) * number / votes.num_tokens(found)))
+    is_majority, mean = min(sizes) >= MIN_VOTES, sum(sizes) / len(sizes)
+    choose = votes.majority if is_majority else votes.any_right
+    name = f"M_0's majority of {mean:.1f}" if is_majority else f"any correct of {mean:.1f} answers of M_0"
+    chosen = [votes.decide(votes.first_of(each, size), choose) for each, size in zip(samples, sizes, strict=True)]
+    return Several(name, chosen)
+
+
+def answer_tokens(row: RunRow) -> float:
+    """Return the tokens of one correction with the initial answers that it reads, the mean over test."""
+    return per_answer(Answers(row.test[row.last], "t2", load(Run(row.run)).prompt.num_answers))
+
+
+if __name__ == "__main__":
+    stage_main(main)
