@@ -59,8 +59,9 @@ def make_plan(
     run: Run, iteration: int, settings: dict[str, Any], samples: Mapping[str, Samples], reused: tuple[str, ...],
     shard_questions: int,
 ) -> Plan:  # fmt: skip
-    """Return the plan of M_n's generation. samples: of a question of each split. Splits that are reused keep iter_00's
-    shards: pairs stay row by row. The others are cut into shards of so many questions."""
+    """Return the plan of M_n's generation. settings: what decides the samples. samples: how many a question of each
+    split gets. reused: splits whose initial answers are iter_00's; they keep its shards, so pairs stay row by row. The
+    others are cut into shards of `shard_questions`."""
     questions = required_manifest(run.questions, f"python -m data run={run.name}")
     _, checkpoint = locate(run, corrects_with(iteration))
     parents = {"questions": questions.digest, "checkpoint": checkpoint.digest}

@@ -8,8 +8,8 @@ from conf.schema import Engine, Prompt, Sampling
 
 @dataclass(frozen=True)
 class Settings:
-    """seed: the run's, of which every sample's is made. greedy_eval: held-out questions are answered without sampling.
-    template_args: of the chat template. device: cpu or cuda."""
+    """seed: the run's, from which every sample's is made. greedy_eval: held-out questions are answered without
+    sampling. template_args: of the chat template. device: cpu or cuda."""
 
     seed: int
     prompt: Prompt

@@ -15,13 +15,12 @@ def gpus_per_engine(engine: Engine) -> int:
 
 
 def num_workers(asked: int, gpus: Sequence[Gpu], each: int) -> int:
-    """Return the workers that launcher.workers asks for: with 0 one per `each` GPUs, one on CPU."""
+    """Return the workers that are asked for (launcher.workers), or with 0 one per `each` GPUs, one on CPU."""
     return asked or max(1, len(gpus) // each)
 
 
 def take_gpus(gpus: Sequence[Gpu], workers: int, each: int) -> list[Gpu]:
-    """Return those of the visible GPUs that so many workers take, `each` of them so many; ConfigError where there are
-    too few."""
+    """Return those of the visible GPUs that the workers take, `each` apiece; ConfigError where there are too few."""
     if len(gpus) < workers * each:
         raise ConfigError(
             f"{workers} workers with engine.throughput.tensor_parallel_size={each} take {workers * each} GPUs and "

@@ -122,7 +122,7 @@ def test_an_adapter_alone_is_named_with_its_base(tmp_path):
 def test_an_adapter_beside_a_model_is_refused(folder):
     """transformers would train the adapter's base, vLLM sample from the model."""
     (folder / "adapter_config.json").write_text('{"base_model_name_or_path": "some/base"}')
-    with pytest.raises(CorruptArtifact, match=r"adapter beside a model .*some/base.*move the adapter's files out"):
+    with pytest.raises(CorruptArtifact, match=r"adapter beside a model .*some/base.*without the adapter's files"):
         check(folder)
 
 

@@ -26,7 +26,7 @@ def check_model(folder: Path) -> None:
         beside = (folder / "config.json").is_file()
         raise CorruptArtifact(
             f"{folder} holds an adapter beside a model ({ADAPTER}, of {base}), and transformers would load {base} with "
-            "it where vLLM loads the model: move the adapter's files out of the folder"
+            "it where vLLM loads the model: give a copy of the folder without the adapter's files"
             if beside
             else f"{folder} holds an adapter alone ({ADAPTER}, of {base}): merge it into its base with "
             "PeftModel.from_pretrained(base, adapter).merge_and_unload().save_pretrained(<folder>), save the tokenizer "
