@@ -16,6 +16,8 @@ PATHS = ["data.files.questions.path=x.jsonl"]
 SPLIT_PATHS = [f"data.files.{split}.path=x.jsonl" for split in ("train", "validation", "test")]
 NEEDED = {"data/local": PATHS, "data/local_splits": SPLIT_PATHS, "pass_rate/between": ["data.pass_rate.run=pool"],
           "data/hub": ["data.hub.repo=someone/questions"]}  # fmt: skip
+for several in ("prompt/aggregate", "prompt/skills_aggregate"):
+    NEEDED[several] = ["sampling.num_initial=3", "eval.num_samples=3"]
 NOT_PINNED = {"data/hub", "data/nq_paper", "data/hotpot_qa", "data/web_questions"}
 MODELS_NOT_PINNED = ("gemma-3-1b", "llama-3.2-1b", "phi-4-mini", "qwen3-1.7b", "smollm3")
 PRESETS = sorted(
