@@ -21,7 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from conf.identity import EXECUTION, SCORING, without
 from conf.overrides import as_meant, is_read, key_of, merge, whole, without_replaced_presets
-from conf.schema import Config, execution_file, known_keys, load, nearest, validate
+from conf.schema import Config, execution_file, grid_advice, known_keys, load, nearest, validate
 from conf.stored import FORMAT, check_format, read_settings, verify_checksum, with_checksum
 from store.errors import ConfigError, stage_main
 from store.fingerprint import difference, refuse_difference
@@ -41,6 +41,10 @@ RESOLVER = re.compile(r"\$\{[^}]*:")  # ${oc.env:NAME}; ${another.setting} stays
 
 
 USAGE = "Usage: python -m conf run=<name> [like=<name>] [key=value ...]"
+WITHOUT_PRESET = {
+    "model": " A model without a preset: model.path=<folder or hub id>.",
+    "data": " A file of yours: `python -m data file=<file>` prints the words that read it.",
+}
 
 
 def main(argv: list[str]) -> None:
@@ -89,7 +93,11 @@ def explain(message: str, overrides: list[str]) -> str:
     }
     for key, _, value in keys:
         if key in groups and value not in groups[key]:
-            return f"{key}={value} is not a preset{nearest(value, groups[key])} There are: {', '.join(groups[key])}"
+            value = value.strip("'\"")
+            if advice := grid_advice(key, value):
+                return f"{key}={value} is not a preset{advice}"
+            presets = f"{nearest(value, groups[key]) or '.'} There are: {', '.join(groups[key])}"
+            return f"{key}={value} is not a preset{presets}.{WITHOUT_PRESET.get(key, '')}"
     if unread := [override for override in overrides if not is_read(override)]:
         key, _, value = unread[0].partition("=")
         return (

@@ -6,6 +6,7 @@ LoraConfig); everything else is ours. `load` is how a stage gets its run's setti
 
 import difflib
 import math
+import re
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -323,7 +324,15 @@ def _describe(error: Any) -> str:
     key = ".".join(map(str, error["loc"]))
     if error["type"] == "extra_forbidden":
         return f"{key} is not a setting{nearest(key, known_keys(Config))}"
-    return f"{key}={error['input']!r}: {error['msg'][0].lower()}{error['msg'][1:]}"
+    advice = grid_advice(key, error["input"]) if isinstance(error["input"], str) else ""
+    return f"{key}={error['input']!r}: {error['msg'][0].lower()}{error['msg'][1:]}{advice}"
+
+
+def grid_advice(key: str, value: str) -> str:
+    """Return the end of a message about a value that is several, as a grid has them; nothing for another value."""
+    if not re.fullmatch(r"[\w.+-]+(,[\w.+-]+)+", value):
+        return ""
+    return f"; `.venv/bin/python sweep.py --multirun name=grid {key}={value}` makes a run for each value"
 
 
 def nearest(key: str, known: list[str]) -> str:

@@ -13,6 +13,12 @@ def describe(summary: dict[str, Any]) -> str:
     train = summary["splits"]["train"]
     reasons = ", ".join(f"{reason} {count:,}" for reason, count in train["reasons"].items())
     lines.append(f"kept {train['num_kept']:,} of {train['num_pairs']:,} train pairs ({reasons})")
+    truncated = train["initial_truncation_rate"] or 0, train["correction_truncation_rate"] or 0
+    if 0.1 < max(truncated) <= 0.5:
+        lines.append(
+            f"truncated at sampling.max_tokens: {percent(truncated[0])} of initial answers, {percent(truncated[1])} of "
+            "corrections; these are scored as they are and never trained: another run with more tokens may keep more"
+        )
     if summary["compat"]:
         lines.append(f"not the paper's text: compat {', '.join(summary['compat'])}")
     if train["num_kept"] == 0:

@@ -2,11 +2,13 @@
 
 import sys
 import time
+from collections import deque
 from typing import Any
 
 from generation.plan import Plan
 
 EVERY_SECONDS = {True: 1.0, False: 15.0}  # on a terminal, in a log
+WINDOW_SECONDS, WARM_SECONDS = 60.0, 5.0  # what rates are of; how long no estimate is given
 
 
 def num_samples(plan: Plan) -> int:
@@ -24,6 +26,7 @@ class Progress:
         self._first_token = 0.0
         self._counts: dict[int, dict[str, int]] = {}
         self._before: dict[str, int] = {"requests": 0, "generated_tokens": 0}
+        self._recent: deque[tuple[float, int, int]] = deque()  # time, samples and tokens of the last minute
         self._terminal = sys.stderr.isatty()
 
     def take(self, rank: int, event: dict[str, Any]) -> None:
@@ -45,15 +48,29 @@ class Progress:
         if not self._counts or (now - self._shown < EVERY_SECONDS[self._terminal] and not last):
             return
         self._shown = now
-        seconds = max(now - self._first_token, 1e-9)
         done, tokens = self.total("requests"), self.total("generated_tokens")
-        left = (self.planned - done) * seconds / max(done, 1)
+        how_fast = (
+            f"{tokens / max(now - self._first_token, 1e-9):,.0f} tokens/s, done"
+            if last
+            else self.rate(now, done, tokens)
+        )
         end = "\n" if last or not self._terminal else "\r"
         print(
-            f"{self.label}: {done:,} of {self.planned:,} samples, {tokens / seconds:,.0f} tokens/s, "
-            f"{'done' if last else f'about {left:,.0f} s left'}   ",
-            end=end, file=sys.stderr, flush=True,
-        )  # fmt: skip
+            f"{self.label}: {done:,} of {self.planned:,} samples, {how_fast}   ", end=end, file=sys.stderr, flush=True
+        )
+
+    def rate(self, now: float, done: int, tokens: int) -> str:
+        """Return the tokens per second of the last minute and the seconds left at that rate."""
+        if not self._recent:
+            self._recent.append((self._first_token or self._started, 0, 0))
+        self._recent.append((now, done, tokens))
+        while now - self._recent[1][0] >= WINDOW_SECONDS:
+            self._recent.popleft()
+        since, done_before, tokens_before = self._recent[0]
+        if now - since < WARM_SECONDS or done <= done_before:
+            return "warming up"
+        left = (self.planned - done) * (now - since) / (done - done_before)
+        return f"{(tokens - tokens_before) / (now - since):,.0f} tokens/s, about {left:,.0f} s left"
 
     def show_shards(self, done: int, total: int) -> None:
         """Return what is known of workers on other machines: the shards they have published."""

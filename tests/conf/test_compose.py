@@ -292,3 +292,19 @@ def test_recipes_are_presets_of_the_settings_that_they_are_called_after():
     for recipe in ("aggregate", "skills_aggregate"):
         config = validate(composed(Run("demo"), [f"recipe={recipe}"]))
         assert config.prompt.num_answers == config.eval.num_samples == config.sampling.num_initial == 3
+
+
+@pytest.mark.parametrize(("given", "words"), [
+    ("model=qwen3", ["did you mean qwen3-1.7b? There are: gemma-3-1b, ", "smollm3. A model without a preset: model.p"]),
+    ("data=mine", ["data=mine is not a preset. There are: ", "`python -m data file=<file>`"]),
+    ("strategy=EIF,FIE", ["strategy=EIF,FIE is not a preset; `.venv/bin/python sweep.py --multirun name=grid str"]),
+])  # fmt: skip
+def test_a_preset_that_there_is_not_says_how_to_go_on(given, words):
+    with pytest.raises(ConfigError) as error:
+        composed(Run("demo"), [as_meant(given)])
+    assert all(each in str(error.value) for each in words), error.value
+
+
+def test_several_values_of_a_number_name_the_sweep():
+    with pytest.raises(ConfigError, match=r"name=grid sampling.num_initial=1,3` makes a run for each value"):
+        validate(composed(Run("demo"), [as_meant("sampling.num_initial=1,3")]))
