@@ -2,6 +2,8 @@
 # has work, so a finished one costs well under a second and no clock has a say.
 
 N        ?= 1
+PATIENCE ?= 1
+MAX      ?= 10
 RUN      ?= default
 STRATEGY ?=
 N_INIT   ?=
@@ -32,8 +34,18 @@ unexport PYTHONPATH PYTHONSAFEPATH PYTHONHOME
 .DEFAULT_GOAL := help
 
 matches = $(shell printf '%s' '$(subst ','\'',$(1))' | tr '\n' ' ' | grep -Exc '$(2)')
-ifneq ($(call matches,$(N),[0-9]|[1-9][0-9]),1)
-$(error N=$(N) is not a number of iterations from 0 to 99)
+ifneq ($(call matches,$(N),[0-9]|[1-9][0-9]|auto),1)
+$(error N=$(N) is not a number of iterations from 0 to 99, nor auto)
+endif
+AUTO := $(filter auto,$(N))
+LAST := $(if $(AUTO),0,$(N))
+ifdef AUTO
+ifneq ($(call matches,$(PATIENCE),[1-9][0-9]?),1)
+$(error PATIENCE=$(PATIENCE) is not a number of iterations from 1 to 99)
+endif
+ifneq ($(call matches,$(MAX),[0-9]|[1-9][0-9]),1)
+$(error MAX=$(MAX) is not a number of iterations from 0 to 99)
+endif
 endif
 define check_name
 ifneq ($$(call matches,$$($(1)),[A-Za-z0-9][A-Za-z0-9._-]{0$$(comma)99}),1)
@@ -49,8 +61,18 @@ SETTINGS = $(strip $(DEVICE) $(LIKE:%=like=%) $(STRATEGY:%=strategy=%) $(N_INIT:
 
 ##@ The loop
 .PHONY: iterate
-iterate: filter-$(N)  ## run iterations up to N: checkpoints M_0 .. M_N, all they generated, their metrics
+iterate: $(if $(AUTO),as-far-as-it-helps,filter-$(LAST))  ## run iterations up to N: checkpoints M_0 .. M_N, all they generated, their metrics
 	$(PYTHON) -m analysis run=$(RUN)
+	$(if $(AUTO),$(PATIENT))
+
+# N=auto: iteration 0, then up to the one that analysis.patience names, until that is the one that was made. Each time
+# is a make in the place of the recipe's shell, to which what was made is old (-o). It is not called $(MAKE) here: that
+# make -n would run, without end.
+PATIENT = $(PYTHON) -m analysis.patience run=$(RUN) patience=$(PATIENCE) max=$(MAX)
+AGAIN = $(MAKE) --no-print-directory
+.PHONY: as-far-as-it-helps
+as-far-as-it-helps: filter-$(LAST)
+	@last=$$($(PATIENT) print=last) && if [ $$last != $(LAST) ]; then exec $(AGAIN) -o filter-$(LAST) $@ N=$$last; fi
 
 .PHONY: questions base
 questions: setup
@@ -93,8 +115,8 @@ generate-$(1): train-$(1)
 	$$(PYTHON) -m generation run=$$(RUN) iteration=$(1)   # y1 ~ M_$(1)(x), y2 ~ M_$(1)(x, y1)
 endef
 
-$(foreach n,$(shell seq 0 $(N)),$(eval $(call filter_rules,$(n))))
-$(foreach n,$(shell seq 1 $(N)),$(eval $(call train_rules,$(n),$(shell expr $(n) - 1))))
+$(foreach n,$(shell seq 0 $(LAST)),$(eval $(call filter_rules,$(n))))
+$(foreach n,$(shell seq 1 $(LAST)),$(eval $(call train_rules,$(n),$(shell expr $(n) - 1))))
 
 # A skill that a small model can learn from its own answers: two of the kinds of DATA=skills, few questions, two epochs.
 DEMO := data.skills.kinds=[compare,successor] data.train=80 data.validation=40 \
@@ -215,6 +237,7 @@ help:  ## this list
 	@printf '%s\n' '' \
 	'Variables' \
 	'  N=1          iterations            RUN=default   the run: results go to runs/<run>' \
+	'  N=auto       until validation t2 has not risen for PATIENCE=1 iterations, at most MAX=10' \
 	'  STRATEGY=    EIE EIF ENE ENF FIE FIF FNE FNF: initialization, filter, fine-tuning' \
 	'  N_INIT=      initial answers per question       N_CORR=      corrections per initial answer' \
 	'  MODEL=       a preset of conf/model             DATA=        a preset of conf/data' \

@@ -17,7 +17,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import hydra
@@ -28,6 +28,7 @@ from hydra.core.override_parser.types import Glob
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
+from analysis.patience import last_iteration, validation_t2, whole
 from conf.__main__ import composed
 from conf.identity import AFTER_BASE_MODEL, SAMPLE_SIZES, is_among
 from conf.overrides import any_key, each_as_meant
@@ -41,7 +42,8 @@ from store.run import RUNS, Run
 from store.shards import MANIFEST
 
 PRESETS = Path(__file__).parent / "conf" / "sweep"
-OWN = ("name", "iterations", "gpus_per_run", "sweep", "grid.axes", "grid.largest")  # not settings of the runs
+# not settings of the runs
+OWN = ("name", "iterations", "patience", "max_iterations", "gpus_per_run", "sweep", "grid.axes", "grid.largest")
 # hydra/launcher: what Hydra presets otherwise is an hour, after which a run is not begun again
 LAUNCHERS = {
     "submitit_local": {"hydra.launcher.timeout_min": 10080},  # a week
@@ -60,6 +62,7 @@ def main(argv: list[str]) -> int:
     try:
         axes, jobs = grid(argv)
         own = {"name": "sweep"} | {key: value for key, value in values(jobs[0]).items() if key in OWN}
+        check_iterations(own)
         runs = {run_name(own["name"], axes, of_run(job)): of_run(job) for job in jobs}
         if len(runs) < len(jobs):
             raise ConfigError(f"{len(jobs)} combinations are {len(runs)} different runs: give each value once")
@@ -107,6 +110,15 @@ def grid(argv: Sequence[str]) -> tuple[list[str], list[list[str]]]:
     return axes, BasicSweeper.split_arguments(overrides, None)[0]
 
 
+def check_iterations(own: Mapping[str, str]) -> None:
+    """Raise ConfigError for numbers of iterations that make would refuse for every run."""
+    numbers = {"iterations": "1", "patience": "1", "max_iterations": "10"} | dict(own)
+    if numbers["iterations"] != "auto":
+        whole(numbers, "iterations", 0)
+    whole(numbers, "patience", 1)
+    whole(numbers, "max_iterations", 0)
+
+
 def values(overrides: Sequence[str]) -> dict[str, str]:
     """{key: value} of overrides such as `a.b=c` and `+a.d=e`."""
     return {key.lstrip("+~"): value for key, _, value in (override.partition("=") for override in overrides)}
@@ -144,10 +156,11 @@ def run_cell(config: DictConfig) -> None:
     try:
         with gpu_share(config.gpus_per_run) as environment:
             gpus = environment.get(VISIBLE, "all")
-            made, code = pool, make(pool, 0, [*shared, *config.grid.largest], folder, environment)
+            made, code = pool, make(pool, "0", [*shared, *config.grid.largest], folder, environment)
             if code == 0:
                 own = [*overrides, f"launcher.pool={pool}"]
-                made, code = name, make(name, config.iterations, own, folder, environment)
+                how_far = config.patience, config.max_iterations
+                made, code = name, make(name, str(config.iterations), own, folder, environment, *how_far)
     except PipelineError as error:
         code = error.exit_code
         with open(folder / f"{name}.log", "ab") as log:
@@ -160,7 +173,10 @@ def run_cell(config: DictConfig) -> None:
     print(f"{name}: {'done' if code == 0 else 'failed, see ' + log_path}, {seconds:.0f} s", flush=True)
 
 
-def make(name: str, iterations: int, overrides: Sequence[str], folder: Path, environment: dict[str, str]) -> int:
+def make(
+    name: str, iterations: str, overrides: Sequence[str], folder: Path, environment: dict[str, str], patience: int = 1,
+    most: int = 10,
+) -> int:  # fmt: skip
     """`make iterate` with its output in <folder>/<name>.log; for a run that is finished, its settings are compared.
 
     Waits for whoever makes this run now: another job (of a pool), or what a killed sweep left at work, since its
@@ -168,15 +184,23 @@ def make(name: str, iterations: int, overrides: Sequence[str], folder: Path, env
     """
     with open(folder / f"{name}.log", "ab") as log:
         fcntl.flock(log, fcntl.LOCK_EX)
-        if (Run(name).iteration(iterations).sft / MANIFEST).exists():
+        if is_finished(Run(name), iterations, patience, most):
             command = [sys.executable, "-m", "conf", f"run={name}", *overrides]
         else:
             arguments = " ".join(map(quoted, overrides))
-            command = ["make", "iterate", f"N={iterations}", f"RUN={name}", f"ARGS={arguments}"]
+            how_far = (f"N={iterations}", f"PATIENCE={patience}", f"MAX={most}")
+            command = ["make", "iterate", *how_far, f"RUN={name}", f"ARGS={arguments}"]
         return subprocess.run(
             command, env=environment, stdout=log, stderr=log, close_fds=False,
             preexec_fn=lambda: die_with_parent(signal.SIGTERM),
         ).returncode  # fmt: skip
+
+
+def is_finished(run: Run, iterations: str, patience: int, most: int) -> bool:
+    """Return whether the last iteration of a run is filtered; with iterations=auto, whether there is a last one yet."""
+    if iterations == "auto":
+        return last_iteration(validation_t2(run), patience, most) is not None
+    return (run.iteration(int(iterations)).sft / MANIFEST).exists()
 
 
 def quoted(override: str) -> str:

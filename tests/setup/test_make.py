@@ -27,6 +27,11 @@ def dry_run(*arguments: str) -> subprocess.CompletedProcess:
         (["ACCELERATE=ddp", "PROCESSES=two"], "PROCESSES=two is not a number"),
         (["PROCESSES=2"], "PROCESSES= needs one of: ddp fsdp2"),
         (["ACCELERATE=dpp", "PROCESSES=2"], "ACCELERATE=dpp is not a file of training/accelerate"),
+        (["N=automatic"], "N=automatic is not a number of iterations from 0 to 99, nor auto"),
+        (["N=auto", "PATIENCE=0"], "PATIENCE=0 is not a number of iterations from 1 to 99"),
+        (["N=auto", "PATIENCE=1 2"], "PATIENCE=1 2 is not a number of iterations"),
+        (["N=auto", "PATIENCE="], "PATIENCE= is not a number of iterations"),
+        (["N=auto", "MAX=100"], "MAX=100 is not a number of iterations from 0 to 99"),
     ],
 )
 def test_launches_without_number_or_preset_are_refused(arguments, said):
@@ -44,6 +49,13 @@ def test_launches_meet_on_a_port_of_their_own():
     lines = dry_run("ACCELERATE=ddp", "PROCESSES=2").stdout.splitlines()
     command = next(line for line in lines if "accelerate" in line)
     assert "--num_processes 2 --main_process_port 0 -m training" in command
+
+
+def test_a_dry_run_of_auto_ends():
+    done = dry_run("N=auto", "PATIENCE=2")
+    assert done.returncode == 0
+    assert done.stdout.count("-m generation run=default iteration=0") == 1 and "iteration=1" not in done.stdout
+    assert done.stdout.rstrip().endswith("-m analysis.patience run=default patience=2 max=10")
 
 
 def test_python_settings_of_others_stay_out(tmp_path):
