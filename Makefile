@@ -131,6 +131,15 @@ demo: setup  ## a loop that visibly learns, on two skills of DATA=skills: the ru
 sweep: setup  ## a grid of runs from one pool of samples: ARGS="name=grid sampling.num_initial=1,3 strategy=EIF,FIE"
 	$(PYTHON) sweep.py --multirun $(ARGS)
 
+# The recipes of docs/recipes.md over seeds, and what their tokens buy otherwise; the table of docs/results.md.
+STUDY ?= study_skills
+.PHONY: study
+study: setup  ## recipes over three seeds against STaR and self-consistency: hours; STUDY= a grid over recipe and seed
+	$(PYTHON) sweep.py --multirun sweep=$(STUDY) name=$(STUDY) $(ARGS)
+	for run in $$(.venv/bin/python -m analysis.study sweep=$(STUDY) print=paper); do \
+		$(MAKE) baseline-m0 baseline-star RUN=$$run ARGS= || exit; done
+	$(PYTHON) -m analysis.study sweep=$(STUDY)
+
 .PHONY: start
 start: setup  ## can M_0 start, and with which N_INIT and N_CORR? From RUN's samples of M_0, without training
 	$(PYTHON) -m analysis.start run=$(RUN)

@@ -19,6 +19,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import hydra
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -30,7 +31,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from analysis.patience import last_iteration, validation_t2, whole
 from conf.__main__ import composed
-from conf.identity import AFTER_BASE_MODEL, SAMPLE_SIZES, is_among
+from conf.identity import AFTER_BASE_MODEL, SAMPLE_SIZES, is_among, without
 from conf.overrides import any_key, each_as_meant
 from conf.schema import validate
 from store.errors import ConfigError, PipelineError
@@ -43,7 +44,7 @@ from store.shards import MANIFEST
 
 PRESETS = Path(__file__).parent / "conf" / "sweep"
 # not settings of the runs
-OWN = ("name", "iterations", "patience", "max_iterations", "gpus_per_run", "sweep", "grid.axes", "grid.largest")
+OWN = ("name", "iterations", "patience", "max_iterations", "gpus_per_run", "sweep", "grid.axes")
 # hydra/launcher: what Hydra presets otherwise is an hour, after which a run is not begun again
 LAUNCHERS = {
     "submitit_local": {"hydra.launcher.timeout_min": 10080},  # a week
@@ -52,8 +53,9 @@ LAUNCHERS = {
 VISIBLE, GPUS = "CUDA_VISIBLE_DEVICES", "STASC_SWEEP_GPUS"  # of this process; and as its jobs on this machine read it
 MULTIRUN = ("--multirun", "-m")  # to Hydra always, and first: it takes an option between settings for an error
 NO_RESULT = "it has no result: not begun, or its job was lost; the same command again goes on"
-SHORT = {"model": "", "data": "", "strategy": "", "sampling.num_initial": "i", "sampling.num_corrections": "c",
-         "seed": "s"}  # fmt: skip
+SHORT = {"model": "", "data": "", "strategy": "", "recipe": "", "sampling.num_initial": "i",
+         "sampling.num_corrections": "c", "seed": "s"}  # fmt: skip
+POOLS = "pools.json"  # in the sweep's folder: what `pools` returns
 
 
 def main(argv: list[str]) -> int:
@@ -72,12 +74,14 @@ def main(argv: list[str]) -> int:
     except PipelineError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    largest = [f"'{size}={max(flatten(config)[size] for config in composed_runs)}'" for size in SAMPLE_SIZES]
+    make_folder(sweep_folder(own["name"]))
+    drawn = pools(own["name"], axes, runs, [flatten(config) for config in composed_runs])
+    write_atomic(sweep_folder(own["name"]) / POOLS, json.dumps(drawn, indent=1).encode(), replace=True)
     given = values(argv)
     of_launcher = LAUNCHERS.get(given.get("hydra/launcher", ""), {})
     presets = [f"{key}={value}" for key, value in of_launcher.items() if key not in given]
     rest = [argument for argument in argv if argument not in MULTIRUN] + presets
-    sys.argv = [sys.argv[0], MULTIRUN[0], *rest, f"grid.axes=[{','.join(axes)}]", f"grid.largest=[{','.join(largest)}]"]
+    sys.argv = [sys.argv[0], MULTIRUN[0], *rest, f"grid.axes=[{','.join(axes)}]"]
     if VISIBLE in os.environ:
         os.environ[GPUS] = os.environ[VISIBLE]
     print(f"sweep {own['name']}: {len(runs)} runs", flush=True)
@@ -141,22 +145,47 @@ def run_name(sweep: str, axes: Sequence[str], overrides: Sequence[str]) -> str:
     return name if len(name) <= 100 else f"{name[:87]}-{digest(parts)[:12]}"
 
 
+def pools(
+    sweep: str, axes: Sequence[str], runs: Mapping[str, Sequence[str]], settings: Sequence[Mapping[str, Any]]
+) -> dict[str, dict[str, Any]]:  # fmt: skip
+    """Return for each of `runs`, {name: overrides}, the run that draws M_0's samples for all that differ in nothing
+    these depend on, and its overrides: those, and the largest sizes. settings: of each run, flattened."""
+    bases = {name: shared(overrides) for name, overrides in runs.items()}
+    names = {name: run_name(f"{sweep}.pool", axes, base) for name, base in bases.items()}
+    found = {}
+    for name, pool in names.items():
+        of_pool = [each for other, each in zip(runs, settings, strict=True) if names[other] == pool]
+        largest = [f"{size}={max(each[size] for each in of_pool)}" for size in SAMPLE_SIZES]
+        found[name] = {"pool": pool, "overrides": [*bases[name], *largest]}
+    return found
+
+
+def shared(overrides: Sequence[str]) -> list[str]:
+    """Return the overrides that M_0's samples depend on; a recipe where it changes any such setting."""
+    of_its_own = (*SAMPLE_SIZES, *AFTER_BASE_MODEL)
+    kept = [o for o in overrides for key in values([o]) if not is_among(key, of_its_own)]
+    others = [o for o in kept if "recipe" not in values([o])]
+    if others == kept:
+        return kept
+    with_recipe, without_recipe = (without(composed(Run("pool"), some), of_its_own) for some in (kept, others))
+    return others if with_recipe == without_recipe else kept
+
+
 @hydra.main(version_base="1.3", config_path="conf", config_name="sweep")
 def run_cell(config: DictConfig) -> None:
     """One run: its pool first, by whichever job needs it first, then `make iterate`. Writes down how it went."""
     overrides = of_run(HydraConfig.get().overrides.task)
     name = run_name(config.name, config.grid.axes, overrides)
-    of_its_own = (*SAMPLE_SIZES, *AFTER_BASE_MODEL)
-    shared = [o for o in overrides for key in values([o]) if not is_among(key, of_its_own)]
-    pool = run_name(f"{config.name}.pool", config.grid.axes, shared)
     folder = sweep_folder(config.name)
+    drawn = json.loads((folder / POOLS).read_bytes())[name]
+    pool = drawn["pool"]
     make_folder(folder / "runs")
     started, gpus, made = time.monotonic(), None, name
     show_gpus()
     try:
         with gpu_share(config.gpus_per_run) as environment:
             gpus = environment.get(VISIBLE, "all")
-            made, code = pool, make(pool, "0", [*shared, *config.grid.largest], folder, environment)
+            made, code = pool, make(pool, "0", drawn["overrides"], folder, environment)
             if code == 0:
                 own = [*overrides, f"launcher.pool={pool}"]
                 how_far = config.patience, config.max_iterations

@@ -50,6 +50,7 @@ def main(argv: list[str]) -> None:
         return
     groups = by_experiment([read_row(Run(name)) for name in results])
     recipes = [Recipe(results[group[0].run], sorted(group, key=lambda row: row.seed)) for group in groups]
+    recipes.sort(key=lambda recipe: (recipe.name != "paper", recipe.name))
     if any(len(recipe.rows) < 2 for recipe in recipes):
         raise BadInput(f"sweep={sweep} has a recipe with one seed: give seed=0,1,2 (three or more)")
     print("\n".join(table(recipes)), flush=True)
