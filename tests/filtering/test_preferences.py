@@ -126,6 +126,15 @@ def test_the_draw_is_that_of_the_hash_and_no_text_is_in_two_pairs(make_run, per_
     assert sorted(labels[False]) == sorted(incorrect[:per_prompt])
 
 
+def test_the_bound_is_of_a_prompt_not_of_a_question(run):
+    prefer(source(run), seed=0, per_prompt=1)
+    labels = {(asked(row), row["label"]) for row in rows(run, "kto")}
+    assert len(labels) == len(rows(run, "kto"))
+    assert labels == {(prompt, i == 0) for prompt, sides in USABLE.items() for i, some in enumerate(sides) if some}
+    both = [prompt for prompt, (right, wrong) in USABLE.items() if right and wrong]
+    assert sorted(asked(row) for row in rows(run, "dpo")) == sorted(both)
+
+
 def test_neither_shards_nor_the_order_of_rows_nor_processes_change_a_row(make_run, tmp_path):
     found, bytes_of = [], []
     for size in (1, 2, 3):
