@@ -16,7 +16,7 @@ from typing import Any
 
 from conf.__main__ import write
 from conf.identity import EXECUTION
-from conf.schema import load, validate
+from conf.schema import Filter, Prompt, load, validate
 from faults.stages import RUN, Bench, Stage, Tree, tree
 from faults.tally import PROMISED, SILENT, STOPPED, Tally
 from store.errors import ConfigError
@@ -31,12 +31,15 @@ ORIGINS = (
     {"kinds": ["compare"], "difficulty": 1, "questions": 10, "seed": 0},
 )
 WORDS = ("cuda", "vllm", "transformers", "evolving", "fixed", "improving", "strategy", "lora", "keep_model", "stop",
-         "user", "assistant", "in_accuracy", "gold_answers", "0" * 40)  # fmt: skip
+         "user", "assistant", "in_accuracy", "gold_answers", "all", "siblings", "0" * 40)  # fmt: skip
+# Of recipes: not among a run's settings where they have these values.
+ADDED = {f"{name}.{key}": section.model_fields[key].default for name, section in (("prompt", Prompt), ("filter", Filter))
+         for key in section.added}  # fmt: skip
 # Only for the composing command. Questions and M_0 are known by their content, and these say where it comes from; and
 # there may be no GPU here.
 COMPOSED = ("run", "model.", "data.files.questions.path", "device")
 # The run has one file of questions, and there is no other run.
-NO_OTHER = [*(f"data.splits.{split}.file" for split in SPLITS), "samples_of", "data.pass_rate"]
+NO_OTHER = [*(f"data.splits.{split}.file" for split in SPLITS), "samples_of", "data.pass_rate", "prompt.num_answers"]
 CONFIG = f"runs/{RUN}/config.yaml"
 
 Values = dict[str, Any]
@@ -69,6 +72,8 @@ def changed(values: Values, key: str) -> Values:
 
 
 def read(values: Values, key: str) -> Any:
+    if key in ADDED:
+        return ADDED[key]
     for part in key.split("."):
         values = values[part]
     return values
@@ -89,13 +94,14 @@ def candidates(value: Any) -> Iterator[Any]:
         if value and isinstance(value[-1], dict):
             yield [*value[:-1], value[-1] | {"content": f"{value[-1]['content']} "}]
     else:
-        yield from (1000, 0.5, "x", {"x": 1}, *ORIGINS)
+        yield from (1000, 0.5, "x", {"x": 1}, {"keep": "Yes", "replace": "No"}, *ORIGINS)
 
 
 def stale_reuse(bench: Bench, naive: bool = False, every: int = 1) -> list[Tally]:
     """Every setting (one in `every`) changed: the composing command, and the stages without it."""
     values = load(Run(RUN, bench.whole / "runs")).model_dump(mode="json")
-    keys = [key for key in leaves(values) if not key.startswith(EXECUTION) and key not in NO_OTHER][::every]
+    keys = [*leaves(values), *ADDED]
+    keys = [key for key in keys if not key.startswith(EXECUTION) and key not in NO_OTHER][::every]
     stages = bench.naive if naive else bench.stages
     chain = [replace(bench.training, naive=naive) if stage.name == "training" else stage for stage in stages]
     decided = [key for key in keys if not key.startswith(COMPOSED)]
