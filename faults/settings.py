@@ -31,10 +31,10 @@ ORIGINS = (
     {"kinds": ["compare"], "difficulty": 1, "questions": 10, "seed": 0},
 )
 WORDS = ("cuda", "vllm", "transformers", "evolving", "fixed", "improving", "strategy", "lora", "keep_model", "stop",
-         "user", "assistant", "in_accuracy", "gold_answers", "all", "siblings", "0" * 40)  # fmt: skip
+         "user", "assistant", "in_accuracy", "gold_answers", "all", "siblings", "float32", "0" * 40)  # fmt: skip
 # Of recipes: not among a run's settings where they have these values.
-ADDED = {f"{name}.{key}": section.model_fields[key].default for name, section in (("prompt", Prompt), ("filter", Filter))
-         for key in section.added}  # fmt: skip
+SECTIONS = {"prompt": Prompt, "filter": Filter}
+ADDED = {f"{name}.{key}": of.model_fields[key].default for name, of in SECTIONS.items() for key in of.added}
 # Only for the composing command. Questions and M_0 are known by their content, and these say where it comes from; and
 # there may be no GPU here.
 COMPOSED = ("run", "model.", "data.files.questions.path", "device")
