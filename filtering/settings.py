@@ -22,7 +22,8 @@ class Scoring:
 @dataclass(frozen=True)
 class Settings:
     """filter: a name of FILTERS. compat: the switches that are on, already applied to the other fields.
-    training_prompt: messages that corrections are trained to instead of their own."""
+    training_prompt: messages that corrections are trained to instead of their own. num_answers: how many initial
+    answers a correction reads, None for its own alone, which then tells its prompt."""
 
     seed: int
     filter: str
@@ -31,6 +32,7 @@ class Settings:
     scoring: Scoring
     compat: list[str]
     training_prompt: list[dict[str, str]] | None = None
+    num_answers: int | None = None
 
     @property
     def is_mixed(self) -> bool:
@@ -41,11 +43,11 @@ class Settings:
         """Return the settings for the stage's fingerprint, without those that earlier versions lacked where they have
         no effect."""
         values = asdict(self)
-        for section in (values["options"], values["scoring"]):
+        for section in (values, values["options"], values["scoring"]):
             for name in ADDED & section.keys():
                 if section[name] is None:
                     del section[name]
         return values
 
 
-ADDED = {"siblings", "first_turns", "verdict"}
+ADDED = {"siblings", "first_turns", "verdict", "num_answers"}
