@@ -1,16 +1,20 @@
-"""A study over recipes and seeds: its runs share pools where they may, and its table names every comparison once."""
+"""A study over recipes and seeds: its runs share pools where they may, its table names every comparison once."""
 
-import json
 import shutil
 import subprocess
 
 import pytest
 
-from tests.sweeping import generated_tokens, sweep
+from conf.__main__ import composed
+from store.fingerprint import flatten
+from store.run import Run
+from sweep import pools
+from tests.sweeping import sweep
 
-GRID = ["name=study", "recipe=paper,both,aggregate", "seed=0,1", "iterations=1", "sampling.num_initial=3",
+GRID = ["name=study", "recipe=paper,aggregate", "seed=0,1", "iterations=1", "sampling.num_initial=3",
         "sampling.num_corrections=2", "strategy=ENF", "training.stop_check.num_prompts=0", "reward=in_accuracy",
         "data.train=8", "data.validation=4", "data.test=20"]  # fmt: skip
+WHICH = ("paper", "all")
 
 
 @pytest.fixture(scope="module")
@@ -20,35 +24,40 @@ def studied(project):
     return project
 
 
-def test_recipes_share_the_samples_of_m_0_where_these_are_the_same(studied):
-    pools = json.loads((studied.folder / "runs" / "_sweeps" / "study" / "pools.json").read_text())
-    assert [pools[f"study-{recipe}-s0"]["pool"] for recipe in ("paper", "both", "aggregate")] == [
-        "study.pool-s0", "study.pool-s0", "study.pool-aggregate-s0",
-    ]  # fmt: skip
-    assert "eval.num_samples=3" in pools["study-aggregate-s0"]["overrides"]
-    assert "eval.num_samples=1" in pools["study-both-s0"]["overrides"]
-    names = ("study-paper-s0", "study-both-s0", "study-aggregate-s1")
-    assert [generated_tokens(studied, name) for name in names] == [0, 0, 0]
+def test_recipes_share_the_samples_of_m_0_where_these_are_the_same():
+    recipes = {recipe: [f"recipe={recipe}", "seed=0"] for recipe in ("paper", "both", "replay", "aggregate", "verdict")}
+    settings = [flatten(composed(Run(recipe), overrides)) for recipe, overrides in recipes.items()]
+    found = pools("study", ["recipe", "seed"], recipes, settings)
+    assert {recipe: each["pool"] for recipe, each in found.items()} == {
+        **dict.fromkeys(("paper", "both", "replay"), "study.pool-s0"),
+        "aggregate": "study.pool-aggregate-s0", "verdict": "study.pool-verdict-s0",
+    }  # fmt: skip
+    assert "eval.num_samples=3" in found["aggregate"]["overrides"]
+    assert {"seed=0", "eval.num_samples=1"} <= set(found["both"]["overrides"])
+    assert not any("recipe" in override for override in found["both"]["overrides"])
 
 
+@pytest.mark.nightly
 def test_the_table_has_a_line_a_recipe_and_says_what_it_could_compare(studied):
     table = studied.stage("analysis.study", "sweep=study").stdout
     lines = table.splitlines()
-    assert [line.split()[:2] for line in lines[1:4]] == [["paper", "2"], ["aggregate", "2"], ["both", "2"]]
-    assert "8 comparisons, p-values adjusted together (Holm)" in table
-    assert "both: t2 against paper's t2" in table and "STaR" not in table
-    named = studied.stage("analysis.study", "sweep=study", "print=paper").stdout.split()
-    assert named == ["study-paper-s0", "study-paper-s1"]
-    for run in named:
-        command = ["make", "baseline-m0", "baseline-star", f"RUN={run}", "ARGS="]
+    assert [line.split()[:2] for line in lines[1:3]] == [["paper", "2"], ["aggregate", "2"]]
+    assert "5 comparisons, p-values adjusted together (Holm)" in table
+    assert "aggregate: t2 against paper's t2" in table and "STaR" not in table
+    named = {which: studied.stage("analysis.study", "sweep=study", f"print={which}").stdout.split() for which in WHICH}
+    assert named["paper"] == ["study-paper-s0", "study-paper-s1"] and len(named["all"]) == 4
+    wanted = [("baseline-star", run) for run in named["paper"]] + [("baseline-m0", run) for run in named["all"]]
+    for baseline, run in wanted:
+        command = ["make", baseline, f"RUN={run}", "ARGS="]
         done = subprocess.run(command, cwd=studied.folder, env=studied.environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
     table = studied.stage("analysis.study", "sweep=study").stdout
-    assert "14 comparisons" in table
-    assert table.count("against STaR's first answer") == 3
+    assert "9 comparisons" in table
+    assert table.count("against STaR's first answer") == 2
     assert "paper: t2 against any correct of " in table and "aggregate: t2 against M_0's majority of " in table
 
 
+@pytest.mark.nightly
 def test_one_seed_is_no_study(studied):
     folder = studied.folder / "runs" / "_sweeps"
     (folder / "short" / "runs").mkdir(parents=True)
