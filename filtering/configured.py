@@ -1,10 +1,11 @@
 """From a run's configuration to the plain values of this stage; the configuration ends here."""
 
-from conf.schema import Config, Strategy
+from conf.schema import Config, Reward, Strategy
 from filtering.compat import equal_only_filter, whole_text_score
 from filtering.filters import FILTERS_BY_TARGET, Options
 from filtering.rewards import require_known
 from filtering.rewards.final_answer import after_marker
+from filtering.rewards.own import Function
 from filtering.settings import Scoring, Settings
 from store.errors import ConfigError
 
@@ -31,6 +32,7 @@ def settings_of(config: Config) -> Settings:
             config.reward.threshold,
             marker is not None,
             config.prompt.verdict.model_dump() if config.prompt.verdict else None,
+            function_of(config.reward),
         ),
         compat=[name for name, value in config.compat.model_dump().items() if value],
         training_prompt=training_prompt(config),
@@ -46,6 +48,11 @@ def options(config: Config) -> Options:
         siblings=filters.siblings_per_kept_correct if filters.pairing == "siblings" else None,
         first_turns=filters.first_turns_per_correction if config.strategy.trains_on == "both" else None,
     )  # fmt: skip
+
+
+def function_of(reward: Reward) -> Function | None:
+    """Return the function of the reward `python`, read from its file; None where there is none."""
+    return Function.of(reward.function, reward.columns, reward.timeout) if reward.function else None
 
 
 def filter_of(strategy: Strategy) -> str:

@@ -16,7 +16,7 @@ from filtering.baselines import tokenizer
 from filtering.flags import text_flags
 from filtering.labels import labeled, selectable, trajectories
 from filtering.pairs import PAIR, read_samples, with_texts
-from filtering.rewards import REWARDS
+from filtering.scoring import score_samples
 from filtering.settings import Settings
 from filtering.source import Source
 from store.publish import write_atomic
@@ -31,7 +31,7 @@ def score(source: Source, settings: Settings, split: str, file: str) -> tuple[Sc
     """Return r(y) of every text, what `select` needs of every pair that has all rewards, and quarantined rows for the
     other pairs."""
     samples = read_samples(source, settings.compat, split, file, "initial_answer", verdict=settings.scoring.verdict)
-    scores = {name: REWARDS[name](samples.texts, samples.golds) for name in settings.scoring.rewards}
+    scores = score_samples(settings.scoring, samples, str(source.samples.corrections / file))
     empty = {"empty": [not text.strip() for text in samples.texts]}
     pairs = with_texts(samples, scores | empty)
     scored, unscorable = scorable(pairs, scores)
