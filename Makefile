@@ -137,7 +137,9 @@ STUDY ?= study_skills
 study: setup  ## recipes over three seeds against STaR and self-consistency: hours; STUDY= a grid over recipe and seed
 	$(PYTHON) sweep.py --multirun sweep=$(STUDY) name=$(STUDY) $(ARGS)
 	for run in $$(.venv/bin/python -m analysis.study sweep=$(STUDY) print=paper); do \
-		$(MAKE) baseline-m0 baseline-star RUN=$$run ARGS= || exit; done
+		$(MAKE) baseline-star RUN=$$run ARGS= || exit; done
+	for run in $$(.venv/bin/python -m analysis.study sweep=$(STUDY) print=all); do \
+		$(MAKE) baseline-m0 RUN=$$run ARGS= || exit; done
 	$(PYTHON) -m analysis.study sweep=$(STUDY)
 
 .PHONY: start

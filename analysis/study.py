@@ -1,19 +1,19 @@
 """A study: recipes over seeds, against their own first answers, M_0 asked twice, STaR and self-consistency.
 
     python -m analysis.study sweep=study
-    python -m analysis.study sweep=study print=paper     the runs of recipe=paper, a line each
+    python -m analysis.study sweep=study print=paper     the runs of recipe=paper, a line each; print=all: of all
 
 The runs of a sweep over `recipe` and `seed`, each at its last iteration on test, means over seeds. STaR is trained on
-correct first answers from as many tokens as the paper's recipe took; several answers of M_0 take the tokens of the
-recipe's own. Both are what `make baselines` made of the run of recipe=paper with the same seed. All comparisons of
-the table are adjusted together (Holm). Reads trajectories; writes nothing.
+correct first answers from as many tokens as the paper's recipe took, `<run>-star` of recipe=paper with the same seed;
+several answers of M_0 take the tokens of the recipe's own, `<run>-m0` of each run (make study makes both). All
+comparisons of the table are adjusted together (Holm). Reads trajectories; writes nothing.
 """
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from analysis.baselines import votes
-from analysis.baselines.rows import MIN_VOTES, Answers, per_answer
+from analysis.baselines.rows import EQUAL, MIN_VOTES, Answers, per_answer
 from analysis.run_rows import RunRow, read_row
 from analysis.runs import by_experiment, finished, num_trained
 from analysis.stats.comparisons import Comparison, adjust
@@ -24,8 +24,8 @@ from conf.schema import load
 from store.errors import BadInput, ConfigError, stage_main
 from store.run import Run, stage_arguments
 
-HEADER = "{:<24}{:>6}{:>9}{:>8}   {:<20}{:<20}  {}"
-TITLES = ("recipe", "seeds", "rows", "tokens", "t1 (95 % interval)", "t2 (95 % interval)", "t2 against its own t1")
+HEADER = "{:<24}{:>6}{:>9}{:>8}   {:<20}{:<20}"
+TITLES = ("recipe", "seeds", "rows", "tokens", "t1 (95 % interval)", "t2 (95 % interval)")
 
 
 class Recipe(NamedTuple):
@@ -46,13 +46,16 @@ def main(argv: list[str]) -> None:
     sweep, asked = arguments["sweep"], arguments["print"]
     results = {result["run"]: recipe_of(result) for result in finished(sweep)}
     if asked:
-        print("\n".join(run for run, recipe in results.items() if recipe == asked))
+        print("\n".join(run for run, recipe in results.items() if asked in (recipe, "all")))
         return
     groups = by_experiment([read_row(Run(name)) for name in results])
     recipes = [Recipe(results[group[0].run], sorted(group, key=lambda row: row.seed)) for group in groups]
     recipes.sort(key=lambda recipe: (recipe.name != "paper", recipe.name))
     if any(len(recipe.rows) < 2 for recipe in recipes):
         raise BadInput(f"sweep={sweep} has a recipe with one seed: give seed=0,1,2 (three or more)")
+    seeds = {recipe.name: [row.seed for row in recipe.rows] for recipe in recipes}
+    if len({tuple(each) for each in seeds.values()}) > 1:
+        raise BadInput(f"sweep={sweep} is not finished, its recipes have different seeds ({seeds}): run it again")
     print("\n".join(table(recipes)), flush=True)
 
 
@@ -72,7 +75,7 @@ def table(recipes: Sequence[Recipe]) -> list[str]:
     for recipe in recipes:
         t1, t2 = (estimate_over_seeds(recipe.last, figure).with_interval() for figure in ("t1", "t2"))
         rows, tokens = sum(map(num_trained, recipe.rows)), sum(map(answer_tokens, recipe.rows)) / len(recipe.rows)
-        lines.append(HEADER.format(recipe.name, len(recipe.rows), f"{rows:,}", f"{tokens:.1f}", t1, t2, "").rstrip())
+        lines.append(HEADER.format(recipe.name, len(recipe.rows), f"{rows:,}", f"{tokens:.1f}", t1, t2).rstrip())
         compared += comparisons(recipe, paper)
     p_values = adjust([comparison.p_value for _, comparison in compared])
     lines.append(f"\n{len(compared)} comparisons, p-values adjusted together (Holm)")
@@ -87,18 +90,16 @@ def comparisons(recipe: Recipe, paper: Recipe) -> Iterator[tuple[str, Comparison
     yield f"{name}: t2 against M_0's t2", compare_over_seeds([row.test[0] for row in recipe.rows], own)
     if recipe is not paper:
         yield f"{name}: t2 against paper's t2", compare_over_seeds(paper.last, own)
-    if star := of_paper(paper, recipe, "star", 1):
+    if star := baseline(paper, "star", 1):
         yield f"{name}: t2 against STaR's first answer", compare_over_seeds(star, own, "t1", "t2")
-    if several := of_several(paper, recipe):
+    if several := of_several(recipe):
         yield f"{name}: t2 against {several.name}", compare_over_seeds(several.counts, own, "t1", "t2")
 
 
-def of_paper(paper: Recipe, recipe: Recipe, baseline: str, iteration: int) -> list[QuestionCounts]:
-    """Return the counts on test of a baseline of the paper's recipe for every seed of a recipe; [] where one lacks."""
-    made = {row.seed: Run(f"{row.run}-{baseline}").iteration(iteration) for row in paper.rows}
-    if any(row.seed not in made or not made[row.seed].metrics.exists() for row in recipe.rows):
-        return []
-    return [question_counts(made[row.seed], "test") for row in recipe.rows]
+def baseline(recipe: Recipe, which: str, iteration: int) -> list[QuestionCounts]:
+    """Return the counts on test of a baseline of every run of a recipe; [] where one lacks."""
+    made = [Run(f"{row.run}-{which}").iteration(iteration) for row in recipe.rows]
+    return [question_counts(each, "test") for each in made] if all(each.metrics.exists() for each in made) else []
 
 
 class Several(NamedTuple):
@@ -108,20 +109,23 @@ class Several(NamedTuple):
     counts: list[QuestionCounts]
 
 
-def of_several(paper: Recipe, recipe: Recipe) -> Several | None:
+def of_several(recipe: Recipe) -> Several | None:
     """Return the majority of so many answers of M_0 as take the tokens of a recipe's answer; where these are fewer than
     three, any correct one of them, which no majority can beat. None where the samples were not made."""
-    runs = {row.seed: Run(f"{row.run}-m0").iteration(0) for row in paper.rows}
-    if any(row.seed not in runs or not runs[row.seed].metrics.exists() for row in recipe.rows):
+    runs = [Run(f"{row.run}-m0").iteration(0) for row in recipe.rows]
+    if not all(each.metrics.exists() for each in runs):
         return None
-    samples = [votes.read_samples(runs[row.seed], "initial") for row in recipe.rows]
-    sizes = []
+    samples, sizes, shares = [votes.read_samples(each, "initial") for each in runs], [], []
     for row, found in zip(recipe.rows, samples, strict=True):
         number = sum(map(len, found.values()))
-        sizes.append(min(number / len(found), answer_tokens(row) * number / votes.num_tokens(found)))
+        wanted = answer_tokens(row) * number / votes.num_tokens(found)
+        sizes.append(min(number / len(found), wanted))
+        shares.append(sizes[-1] / wanted)
     is_majority, mean = min(sizes) >= MIN_VOTES, sum(sizes) / len(sizes)
     choose = votes.majority if is_majority else votes.any_right
     name = f"M_0's majority of {mean:.1f}" if is_majority else f"any correct of {mean:.1f} answers of M_0"
+    if min(shares) < 1 - EQUAL:
+        name += f" (only {min(shares):.0%} of its tokens)"
     chosen = [votes.decide(votes.first_of(each, size), choose) for each, size in zip(samples, sizes, strict=True)]
     return Several(name, chosen)
 

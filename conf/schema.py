@@ -161,6 +161,16 @@ class Strategy(Section):
     trains_on: Literal["corrections", "initial_answers", "gold_answers", "both"]
 
 
+# The filters that fit what is trained, strategy.trains_on and strategy.filter.
+OF_CORRECTIONS = ("improving", "non_decreasing", "equal_only", "none", "random_matched")
+FILTERS_BY_TARGET = {
+    "corrections": OF_CORRECTIONS,
+    "both": OF_CORRECTIONS,
+    "initial_answers": ("correct", "none"),
+    "gold_answers": ("none",),
+}
+
+
 class Reward(Section):
     name: str  # the chosen reward; `also` are computed beside it
     threshold: float  # t: a reward of at least this is correct
@@ -282,7 +292,9 @@ def validate(values: dict[str, Any]) -> Config:
     except ValidationError as error:
         raise ConfigError("the configuration is wrong:\n  " + "\n  ".join(map(_describe, error.errors()))) from None
     if config.eval.greedy and config.eval.num_samples > 1:
-        raise ConfigError(f"eval.greedy gives one answer, eval.num_samples={config.eval.num_samples}: set it to 1")
+        raise ConfigError(
+            f"eval.greedy gives one answer, eval.num_samples={config.eval.num_samples}: set one of them otherwise"
+        )
     check_pinned(config.model)
     check_recipe(config)
     check_columns(config.data.columns.model_dump(), {"reward": config.reward.columns, "prompt": config.prompt.columns})
@@ -316,10 +328,17 @@ def check_recipe(config: Config) -> None:
                         ("eval.num_samples", config.eval.num_samples)):  # fmt: skip
         if number < prompt.num_answers:
             raise ConfigError(f"prompt.num_answers={prompt.num_answers} are read, {key}={number}: set it to as many")
+    if prompt.verdict and prompt.num_answers > 1:
+        raise ConfigError(f"{recipes[0]} keeps one answer, and {recipes[1]} shows several: leave one of them out")
     if siblings and (strategy.filter != "non_decreasing" or strategy.trains_on not in ("corrections", "both")):
         raise ConfigError(
-            f"filter.pairing=siblings adds rows in proportion to those that were correct and stayed so, and strategy="
-            f"{strategy.name} keeps none: use one with filter non_decreasing that trains on corrections, as ENF"
+            f"filter.pairing=siblings goes with strategy.filter=non_decreasing and trained corrections, as in ENF; "
+            f"strategy={strategy.name} has {strategy.filter} and {strategy.trains_on}"
+        )
+    if strategy.filter not in FILTERS_BY_TARGET[strategy.trains_on]:
+        raise ConfigError(
+            f"strategy.filter={strategy.filter} does not fit strategy.trains_on={strategy.trains_on}, which takes "
+            f"{' or '.join(FILTERS_BY_TARGET[strategy.trains_on])}"
         )
 
 

@@ -2,7 +2,7 @@
 
 from conf.schema import Config, Reward, Strategy
 from filtering.compat import equal_only_filter, whole_text_score
-from filtering.filters import FILTERS_BY_TARGET, Options
+from filtering.filters import Options
 from filtering.rewards import require_known
 from filtering.rewards.final_answer import after_marker
 from filtering.rewards.own import Function
@@ -36,6 +36,7 @@ def settings_of(config: Config) -> Settings:
         ),
         compat=[name for name, value in config.compat.model_dump().items() if value],
         training_prompt=training_prompt(config),
+        num_answers=config.prompt.num_answers if config.prompt.num_answers > 1 else None,
     )
 
 
@@ -56,14 +57,8 @@ def function_of(reward: Reward) -> Function | None:
 
 
 def filter_of(strategy: Strategy) -> str:
-    """Return the name of FILTERS; ConfigError for a filter that says nothing about what is trained."""
-    filters = FILTERS_BY_TARGET[strategy.trains_on]
-    if strategy.filter not in filters:
-        raise ConfigError(
-            f"strategy.filter={strategy.filter} does not fit strategy.trains_on={strategy.trains_on}, which takes "
-            f"{' or '.join(filters)}: start another run"
-        )
-    return filters[strategy.filter]
+    """Return the name of FILTERS; all gold answers are trained under a filter of their own."""
+    return "gold" if strategy.trains_on == "gold_answers" else strategy.filter
 
 
 def training_prompt(config: Config) -> list[dict[str, str]] | None:

@@ -103,13 +103,6 @@ FILTERS: dict[str, Callable[[Options], pl.Expr]] = {
     "correct": correct,
     "gold": everything,
 }
-# The filters that fit what is trained, strategy.trains_on and strategy.filter, as names of FILTERS.
-FILTERS_BY_TARGET = {
-    "corrections": {name: name for name in ("improving", "non_decreasing", "equal_only", "none", "random_matched")},
-    "initial_answers": {"correct": "correct", "none": "none"},
-    "gold_answers": {"none": "gold"},
-}
-FILTERS_BY_TARGET["both"] = FILTERS_BY_TARGET["corrections"]
 # What the kept pairs of a filter are called that does not tell improving ones from kept-correct ones.
 KEPT_REASON = {"none": "unfiltered", "random_matched": "random", "correct": "initial_correct", "gold": "gold"}
 

@@ -66,6 +66,8 @@ def selectable(pairs: pl.DataFrame, samples: Samples, settings: Settings, split:
     row = numbers.select(passes(settings.filter, settings.options).arg_true()).to_series()
     ids, length, passing = samples.questions["question_id"].to_pylist(), KEY_LENGTH[settings.trains_on], pairs[row]
     y1 = taken(samples.initial["text"], passing["initial_row"]).to_pylist()
+    if settings.num_answers and length == KEY_LENGTH["corrections"]:  # which are asked for by several initial answers
+        y1 = list(map(str, taken(samples.corrections["prompt_token_ids"], passing["prompt_row"]).to_pylist()))
     y2 = taken(samples.corrections["text"], passing["correction_row"]).to_pylist()
     keys = list(zip(passing.select(PAIR).iter_rows(), y1, y2, strict=True))
     hashes = {

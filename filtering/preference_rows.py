@@ -10,13 +10,14 @@ from filtering.filters import is_correct
 from filtering.rewards.texts import Texts
 from filtering.shards import publish_shard
 from filtering.source import Source
+from filtering.verdicts import wrong_verdict
 from store.fingerprint import stable_hash
 from store.schemas import DPO, KTO, trajectories
 from store.shards import Manifest, read_listed
 
 PROMPT, KEYS = ("question_id", "turn", "prompt"), ("init_index", "corr_index")
 TEXT = ("question_id", "initial_answer", "text")  # an initial answer has no initial_answer
-SCORED = ("question_id", "initial_answer", "correction", "initial_reward", "correction_reward", "reason")
+SCORED = ("question_id", "initial_answer", "correction", "initial_reward", "correction_reward")
 
 
 def write(
@@ -68,10 +69,13 @@ def usable_texts(source: Source, scored: Manifest, file: str) -> pl.DataFrame:
     """
     _, initial, corrections = source.read("train", file, "prompt", "initial_answer")
     scoring, path = scored.settings["scoring"], source.folder.trajectories / file
-    rewards = read_listed(path, scored.shards[file], trajectories(scoring["rewards"], "verdict" in scoring), SCORED)
+    has_verdict = "verdict" in scoring
+    columns = (*SCORED, *(("verdict", "contradicted") if has_verdict else ()))
+    rewards = read_listed(path, scored.shards[file], trajectories(scoring["rewards"], has_verdict), columns)
     pairs = pl.DataFrame(pl.from_arrow(rewards))
-    correct = is_correct(pl.col("correction_reward"), scoring["threshold"])
-    preferable = ~correct | (pl.col("reason") != "wrong_verdict")  # a correct text behind one is no example of either
+    is_right = {side: is_correct(pl.col(f"{side}_reward"), scoring["threshold"]) for side in ("initial", "correction")}
+    wrong = wrong_verdict(is_right["initial"]) if has_verdict else pl.lit(False)
+    preferable = ~(is_right["correction"] & wrong)  # a correct text behind a wrong one is no example of either
     y1 = pairs.select("question_id", text="initial_answer", reward="initial_reward")
     y2 = pairs.filter(preferable).select("question_id", "initial_answer", text="correction", reward="correction_reward")
     sampled = pl.concat([samples(initial, "initial_answer"), samples(corrections, "correction")], how="diagonal")

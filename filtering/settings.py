@@ -24,7 +24,8 @@ class Scoring:
 @dataclass(frozen=True)
 class Settings:
     """filter: a name of FILTERS. compat: the switches that are on, already applied to the other fields.
-    training_prompt: messages that corrections are trained to instead of their own."""
+    training_prompt: messages that corrections are trained to instead of their own. num_answers: how many initial
+    answers a correction reads, None for its own alone, which then tells its prompt."""
 
     seed: int
     filter: str
@@ -33,6 +34,7 @@ class Settings:
     scoring: Scoring
     compat: list[str]
     training_prompt: list[dict[str, str]] | None = None
+    num_answers: int | None = None
 
     @property
     def is_mixed(self) -> bool:
@@ -45,11 +47,11 @@ class Settings:
         values = asdict(self)
         if self.scoring.function:
             values["scoring"]["function"] = self.scoring.function.identity
-        for section in (values["options"], values["scoring"]):
+        for section in (values, values["options"], values["scoring"]):
             for name in ADDED & section.keys():
                 if section[name] is None:
                     del section[name]
         return values
 
 
-ADDED = {"siblings", "first_turns", "verdict", "function"}
+ADDED = {"siblings", "first_turns", "verdict", "num_answers", "function"}

@@ -30,7 +30,8 @@ Written = tuple[dict[str, Any], dict[str, Any] | None, metrics.Counts]
 def score(source: Source, settings: Settings, split: str, file: str) -> tuple[Scores, pl.DataFrame, Rows]:
     """Return r(y) of every text, what `select` needs of every pair that has all rewards, and quarantined rows for the
     other pairs."""
-    samples = read_samples(source, settings.compat, split, file, "initial_answer", verdict=settings.scoring.verdict)
+    columns = ("initial_answer", *(("prompt_token_ids",) if settings.num_answers else ()))
+    samples = read_samples(source, settings.compat, split, file, *columns, verdict=settings.scoring.verdict)
     scores = score_samples(settings.scoring, samples, str(source.samples.corrections / file))
     empty = {"empty": [not text.strip() for text in samples.texts]}
     pairs = with_texts(samples, scores | empty)

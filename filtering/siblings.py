@@ -10,11 +10,11 @@ whether as a sibling or as a kept pair. With verdicts y is a correction that beg
 import polars as pl
 
 from filtering.filters import floor, is_correct
-from filtering.pairs import Samples
+from filtering.pairs import Samples, taken
 from filtering.settings import Settings
 from store.fingerprint import stable_hash
 
-TEXTS = ("initial_text_row", "correction_text_row")
+TEXTS = ("asked", "correction_text_row")
 
 
 def of_shard(pairs: pl.DataFrame, samples: Samples, settings: Settings) -> pl.DataFrame:
@@ -24,9 +24,10 @@ def of_shard(pairs: pl.DataFrame, samples: Samples, settings: Settings) -> pl.Da
     allowed = {i: floor(settings.options.siblings or 0, number) for i, number in correct_twice.iter_rows()}
     pairs = pairs.filter(pl.col("question_row").is_in([i for i, number in allowed.items() if number]))
 
+    pairs = pairs.with_columns(asked=asked_by(pairs, samples, settings))
     incorrect = ~is_correct(pl.col("initial_reward"), settings.options.threshold)
-    asked = pairs.filter(incorrect).unique(("question_row", "initial_text_row"), keep="first", maintain_order=True)
-    asked = asked.select("question_row", "init_index", "prompt_row", "initial_text_row")
+    asked = pairs.filter(incorrect).unique(("question_row", "asked"), keep="first", maintain_order=True)
+    asked = asked.select("question_row", "init_index", "prompt_row", "asked")
     rows = asked.join(correct_texts(pairs, settings), on="question_row", maintain_order="left_right")
     rows = rows.filter(pl.col("init_index") != pl.col("completion_init_index"))
     rows = rows.join(pairs.filter("kept").select(TEXTS), on=TEXTS, how="anti", maintain_order="left")
@@ -39,6 +40,16 @@ def of_shard(pairs: pl.DataFrame, samples: Samples, settings: Settings) -> pl.Da
     number = pl.int_range(pl.len()).over("question_row")
     limit = pl.col("question_row").replace_strict(allowed, return_dtype=pl.Int64)
     return rows.filter(number < limit).sort(key)
+
+
+def asked_by(pairs: pl.DataFrame, samples: Samples, settings: Settings) -> pl.Series:
+    """Return a number for each pair, equal for pairs of a question with the same correction prompt: of y1's answer, or
+    of the prompt itself where it shows several initial answers."""
+    if not settings.num_answers:
+        return pairs["initial_answer_number"]  # thoughts are not shown
+    prompts = taken(samples.corrections["prompt_token_ids"], pairs["prompt_row"]).to_pylist()
+    known: dict[tuple[int, ...], int] = {}
+    return pl.Series([known.setdefault(tuple(ids), len(known)) for ids in prompts], dtype=pl.Int64)
 
 
 def correct_texts(pairs: pl.DataFrame, settings: Settings) -> pl.DataFrame:

@@ -20,7 +20,8 @@ from filtering.rewards.texts import Texts
 from store.thinking import all_without_thinking
 
 Words = dict[str, str]  # {keep: Yes, replace: No}
-ENDED = r"(?=[ \t]*(?:[^\w\s]|\n|$))[^\w\s]*(?:\s+[-–—](?=\s))?\s*"  # by punctuation, a dash, the end of the line
+# By punctuation, a dash or the end of the line; not "No-one", and what may begin an answer ("No.-5") stays.
+ENDED = r"(?!['’-]\w)(?=[^\S\n]*(?:[^\w\s]|\n|$))[^\w\s\\$€£#+(\[{-]*(?:\s+[-–—](?=\s))?\s*"
 VERDICT = pl.Enum(["keep", "replace", "missing"])
 
 

@@ -45,8 +45,9 @@ def main(argv: list[str]) -> None:
         if config.launcher.pool and number == 0:
             copied = copy_samples(run, plan, Run(config.launcher.pool))
             print(f"{label}: {copied:,} samples copied from {config.launcher.pool}", flush=True)
-        if not ShardContext(run, plan).all_done():
-            progress = Progress(label, num_samples(plan))
+        context = ShardContext(run, plan)
+        if not context.all_done():
+            progress = Progress(label, num_samples(plan, context.is_done))
             launch = LAUNCHERS[config.launcher.kind]  # its workers sample every shard that is missing
             launch(run, plan, config.launcher, config.engine, config.device, progress)
             progress.show(last=True)

@@ -3,18 +3,20 @@
 import sys
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
-from generation.plan import Plan
+from generation.plan import Plan, Shard
 
 EVERY_SECONDS = {True: 1.0, False: 15.0}  # on a terminal, in a log
 WINDOW_SECONDS, WARM_SECONDS = 60.0, 5.0  # what rates are of; how long no estimate is given
 
 
-def num_samples(plan: Plan) -> int:
-    """How many samples a plan draws, initial answers and corrections."""
-    own = sum((s.stop - s.start) * s.num_initial for s in plan.shards if s.split not in plan.reused)
-    return own + sum((s.stop - s.start) * s.num_initial * s.num_corrections * s.num_rounds for s in plan.shards)
+def num_samples(plan: Plan, is_done: Callable[[Shard], bool] = lambda shard: False) -> int:
+    """Count the samples of a plan's shards, initial answers and corrections, without those of shards that are done."""
+    missing = [shard for shard in plan.shards if not is_done(shard)]
+    own = sum((s.stop - s.start) * s.num_initial for s in missing if s.split not in plan.reused)
+    return own + sum((s.stop - s.start) * s.num_initial * s.num_corrections * s.num_rounds for s in missing)
 
 
 class Progress:
@@ -31,9 +33,10 @@ class Progress:
 
     def take(self, rank: int, event: dict[str, Any]) -> None:
         if event["event"] == "engine":
-            self._first_token = time.monotonic()
-            for name in self._before:  # a restarted worker counts from zero
-                self._before[name] += self._counts.pop(rank, {}).get(name, 0) if name == "requests" else 0
+            self._first_token = self._first_token or time.monotonic()
+            earlier = self._counts.pop(rank, {})  # a restarted worker counts from zero
+            for name in self._before:
+                self._before[name] += earlier.get(name, 0)
             print(
                 f"{self.label}: engine of worker {rank} ready after {event['seconds']} s", file=sys.stderr, flush=True
             )

@@ -35,7 +35,7 @@ def settings_of(run: Run, baseline: str) -> list[str]:
     num_samples = math.ceil(inference_tokens(last) / per_answer) + 1  # a little more: it is measured again
     return [
         *ALONE, "data.train=1", "data.validation=1", f"sampling.num_initial={fewest}",
-        f"eval.num_samples={min(num_samples, MAX_SAMPLES)}", "eval.greedy=false",
+        f"eval.num_samples={min(max(fewest, num_samples), MAX_SAMPLES)}", "eval.greedy=false",
     ]  # fmt: skip
 
 
