@@ -21,6 +21,8 @@ from conf.reward_file import read_function
 from store.errors import ConfigError
 from store.fingerprint import digest_bytes
 
+TIMEOUT = 600  # seconds
+
 
 @dataclass(frozen=True)
 class Function:
@@ -31,7 +33,7 @@ class Function:
     name: str
     content: str
     columns: list[str] = field(default_factory=list)
-    timeout: int = 600
+    timeout: int = TIMEOUT
 
     @classmethod
     def of(cls, function: str, columns: list[str], timeout: int) -> "Function":
