@@ -16,6 +16,7 @@ from benchmarks.measure import Row, alternate, ratios
 from benchmarks.model import model_settings
 from benchmarks.place import Place
 from conf.schema import Config, load
+from generation.engines.vllm import set_environment
 from store.checkpoints import locate
 from store.run import Run
 
@@ -27,6 +28,7 @@ def measure(place: Place) -> list[Row]:
     settings = (f"device={place.size.device}", *place.size.settings, *model_settings(place))
     run = place.start("throughput", *settings)
     config, folder = load(run), locate(run, 0)[0]
+    set_environment(config.device, config.engine.throughput.get("kv_cache_gib"))  # of both contestants
     costs: list[dict[str, Any]] = []
 
     def stage() -> float:

@@ -131,8 +131,6 @@ def set_environment(device: str, kv_cache_gib: int | None) -> None:
             os.environ.setdefault("OMP_NUM_THREADS", str(share))
         os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", ",".join(map(str, cores)))  # default leaves one idle
         os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", str(kv_cache_gib or KV_CACHE_GIB))
-        # oneDNN keeps the code of 1,024 shapes of a matrix product, half a megabyte each, and no two batches are alike
-        os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
         os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")  # in-process: one start instead of two
         os.environ.setdefault("VLLM_USE_AOT_COMPILE", "0")  # its cache does not load on CPU: 40 s a start instead of 16
         os.environ.setdefault("VLLM_USE_V2_MODEL_RUNNER", "0")  # generation.top_p speaks to version 1

@@ -23,7 +23,7 @@ from typing import Any, BinaryIO
 from generation.launchers.failed_start import explain, last_words
 from generation.progress import Progress
 from store.errors import PipelineError
-from store.machine import allocator
+from store.machine import engine_memory
 from store.run import Run
 
 GRACE_SECONDS = 8  # between SIGTERM and SIGKILL
@@ -91,7 +91,7 @@ class Supervisor:
             process = subprocess.Popen(
                 self.command + arguments, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
                 pass_fds=(write_end,), start_new_session=True,
-                env=os.environ | allocator() | dict(self.shares[rank] if self.shares else {}),
+                env=os.environ | engine_memory() | dict(self.shares[rank] if self.shares else {}),
             )  # fmt: skip
         os.close(write_end)
         os.set_blocking(read_end, False)

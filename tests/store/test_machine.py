@@ -6,7 +6,16 @@ from types import SimpleNamespace
 import pytest
 
 from store.errors import CorruptArtifact
-from store.machine import TCMALLOC, allocator, free_memory, is_noexec, model_tensors, num_cores
+from store.machine import (
+    PRIMITIVES,
+    TCMALLOC,
+    allocator,
+    engine_memory,
+    free_memory,
+    is_noexec,
+    model_tensors,
+    num_cores,
+)
 from store.tensors import read_tensors
 
 GIB = 2**30
@@ -112,9 +121,10 @@ def test_a_header_that_does_not_describe_its_file_is_refused_by_name(tmp_path, t
     assert "model.safetensors" in str(refusal.value)
 
 
-def test_a_worker_gets_the_allocator_that_keeps_memory_flat(tmp_path, monkeypatch):
+def test_a_worker_gets_what_keeps_memory_flat(tmp_path, monkeypatch):
     for name in ("LD_PRELOAD", *(name for name in os.environ if name.startswith("MALLOC_"))):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.delenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", raising=False)
     assert allocator(tmp_path).keys() == {"MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"}
     library = tmp_path / "usr" / "lib" / "x86_64-linux-gnu" / TCMALLOC
     library.parent.mkdir(parents=True)
@@ -122,3 +132,6 @@ def test_a_worker_gets_the_allocator_that_keeps_memory_flat(tmp_path, monkeypatc
     assert allocator(tmp_path) == {"LD_PRELOAD": str(library)}
     monkeypatch.setenv("MALLOC_ARENA_MAX", "2")  # the user's own
     assert allocator(tmp_path) == {}
+    assert engine_memory(tmp_path) == PRIMITIVES
+    monkeypatch.setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "200")
+    assert engine_memory(tmp_path) == {}
