@@ -1,21 +1,27 @@
-"""The function of the reward `python`, reward.function=FILE.py:FUNCTION, found from the folder in which commands run.
-
-Nothing of the file is run here.
+"""Checks of `reward`, and the function of the reward `python`: reward.function=FILE.py:FUNCTION, found from the folder
+in which commands run. Nothing of the file is run here.
 """
 
 import re
 import symtable
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from store.errors import ConfigError
 
 OWN = "python"  # the reward that is a function of the user's
+WEIGHTED = "weighted"  # the one that is the weighted mean of others
 FUNCTION = re.compile(r"(.+\.py):([A-Za-z_]\w*)")
 
 
-def check_reward(rewards: Collection[str], function: str | None) -> None:
-    """Raise ConfigError for the reward `python` without a function, and for a function without it."""
+def check_reward(rewards: Collection[str], function: str | None, weights: Mapping[str, float] | None = None) -> None:
+    """Raise ConfigError for the reward `python` without a function, `weighted` without weights, and for either without
+    its reward."""
+    if (WEIGHTED in rewards) != bool(weights) or WEIGHTED in (weights or ()):
+        raise ConfigError(
+            f"reward.weights={dict(weights or {})} with the rewards {', '.join(rewards)}: reward={WEIGHTED} has the "
+            "weights of others, as reward.weights={token_f1:1,numeric:0.5}, and no other reward has any"
+        )
     if function is None and OWN in rewards:
         raise ConfigError(f"reward={OWN} needs a function of yours: give reward.function=my_reward.py:score")
     if function is not None and OWN not in rewards:

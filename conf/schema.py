@@ -8,7 +8,7 @@ import difflib
 import math
 import re
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     BaseModel,
@@ -178,7 +178,13 @@ class Reward(Section):
     function: str | None = None  # of the reward `python`: FILE.py:FUNCTION
     columns: list[str] = []  # of data.columns.more, that it takes
     timeout: int = Field(600, ge=1)  # seconds it may take for a shard
-    added = ("function", "columns", "timeout")
+    weights: dict[str, Annotated[float, Field(gt=0)]] | None = None  # of the parts of the reward `weighted`
+    added = ("function", "columns", "timeout", "weights")
+
+    @property
+    def computed(self) -> list[str]:
+        """Return every reward that is computed, the chosen one first."""
+        return list(dict.fromkeys([self.name, *(self.weights or ()), *self.also]))
 
 
 class Filter(Section):
@@ -300,7 +306,7 @@ def validate(values: dict[str, Any]) -> Config:
     check_columns(config.data.columns.model_dump(), {"reward": config.reward.columns, "prompt": config.prompt.columns})
     if config.prompt.columns and config.compat.separate_training_prompt:
         raise ConfigError("prompt.columns does not go with compat.separate_training_prompt, whose prompt has none")
-    check_reward([config.reward.name, *config.reward.also], config.reward.function)
+    check_reward(config.reward.computed, config.reward.function, config.reward.weights)
     data = config.data.model_dump()
     check_splits(data["splits"], data["files"])
     for name, origins in data["files"].items():

@@ -14,7 +14,7 @@ def settings_of(config: Config) -> Settings:
     """Return the plain values of this stage, with the compat switches applied; ConfigError for unknown names."""
     chosen = whole_text_score(config.reward.name) if config.compat.whole_text_score else config.reward.name
     name = filter_of(config.strategy)
-    rewards = list(dict.fromkeys([chosen, config.reward.name, *config.reward.also]))
+    rewards = list(dict.fromkeys([chosen, *config.reward.computed]))
     require_known(rewards)
     marker = config.prompt.answer_marker
     if marker is not None and after_marker(f"{marker} x") != "x":
@@ -33,6 +33,7 @@ def settings_of(config: Config) -> Settings:
             marker is not None,
             config.prompt.verdict.model_dump() if config.prompt.verdict else None,
             function_of(config.reward),
+            config.reward.weights,
         ),
         compat=[name for name, value in config.compat.model_dump().items() if value],
         training_prompt=training_prompt(config),

@@ -28,7 +28,7 @@ TRIED = 8  # questions
 def main(argv: list[str]) -> None:
     run = Run(stage_arguments(argv, "filtering.golds", "run")["run"])
     config, asked = load(run, rescored=True), samples_run(run)
-    check_golds(asked, [config.reward.name, *config.reward.also])
+    check_golds(asked, config.reward.computed)
     check_columns(asked, config.prompt.columns)
     if function := function_of(config.reward):
         print(tried(asked, function), flush=True)

@@ -1,14 +1,14 @@
-"""Texts scored by a reward: one of REWARDS, or the user's function, which gets their questions too."""
+"""Texts scored by a reward: one of REWARDS, the user's function, which gets their questions too, or a mean of such."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from conf.reward_file import OWN
+from conf.reward_file import OWN, WEIGHTED
 from filtering.pairs import ANSWER, PAIR, Samples
 from filtering.rewards import REWARDS, own
 from filtering.rewards.texts import Golds, Texts
@@ -27,6 +27,9 @@ class Asked(NamedTuple):
 
 def score(reward: str, scoring: Scoring, texts: Texts, golds: Golds, asked: Asked) -> np.ndarray:
     """Return the scores of n texts, float32 of shape (n,)."""
+    if reward == WEIGHTED:
+        parts = {part: score(part, scoring, texts, golds, asked) for part in scoring.weights or ()}
+        return weighted_mean(scoring, parts)
     if reward != OWN:
         return REWARDS[reward](texts, golds)
     assert scoring.function is not None  # conf.reward_file.check_reward
@@ -42,7 +45,18 @@ def score(reward: str, scoring: Scoring, texts: Texts, golds: Golds, asked: Aske
 def score_samples(scoring: Scoring, samples: Samples, place: str) -> dict[str, np.ndarray]:
     """Return the scores of the texts of some samples, by every reward."""
     asked = Asked(samples.questions, samples.text_questions, place, lambda text: name_of(samples, text))
-    return {reward: score(reward, scoring, samples.texts, samples.golds, asked) for reward in scoring.rewards}
+    parts = [reward for reward in scoring.rewards if reward != WEIGHTED]
+    scores = {reward: score(reward, scoring, samples.texts, samples.golds, asked) for reward in parts}
+    if WEIGHTED in scoring.rewards:
+        scores[WEIGHTED] = weighted_mean(scoring, scores)
+    return {reward: scores[reward] for reward in scoring.rewards}
+
+
+def weighted_mean(scoring: Scoring, scores: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Return the mean of the scores that have weights, NaN where one of them is."""
+    assert scoring.weights  # conf.reward_file.check_reward
+    total = sum(weight * scores[part].astype(np.float64) for part, weight in scoring.weights.items())
+    return np.asarray(total / sum(scoring.weights.values()), np.float32)
 
 
 def name_of(samples: Samples, text: int) -> str:

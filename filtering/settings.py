@@ -11,7 +11,7 @@ from filtering.rewards.own import Function
 class Scoring:
     """rewards: all that are computed, `chosen` among them; a chosen reward of at least `threshold` (t) is correct.
     expects_marker: the prompt asks for a marked final answer. verdict: the words {keep, replace} that corrections begin
-    with, None where they do not. function: of the reward `python`."""
+    with, None where they do not. function: of the reward `python`. weights: of the parts of `weighted`."""
 
     rewards: list[str]
     chosen: str
@@ -19,6 +19,7 @@ class Scoring:
     expects_marker: bool
     verdict: dict[str, str] | None = None
     function: Function | None = None
+    weights: dict[str, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -54,4 +55,4 @@ class Settings:
         return values
 
 
-ADDED = {"siblings", "first_turns", "verdict", "num_answers", "function"}
+ADDED = {"siblings", "first_turns", "verdict", "num_answers", "function", "weights"}

@@ -120,10 +120,12 @@ def finish(
     digest = write_manifest(folder.trajectories, trajectories, len(lost), **reports)
     if source.further_rounds:
         write_manifest(folder.rounds, of_rounds)
+    scoring = settings.identity()["scoring"]
     summary = {
         "iteration": iteration,
         "reward": settings.scoring.chosen,
         "threshold": settings.scoring.threshold,
+        **{name: scoring[name] for name in ("function", "weights") if name in scoring},
         "filter": {"name": settings.filter} | settings.identity()["options"],
         "compat": settings.compat,
         "splits": splits,

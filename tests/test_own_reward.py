@@ -182,6 +182,23 @@ def test_what_the_stage_says_of_rows_without_a_score(place, body, code, said):
     assert "Traceback" not in done.stderr
 
 
+def test_several_rewards_make_one_by_their_weights(place):
+    weights = ["reward=weighted", "reward.weights={python:3,token_f1:1}", "reward.also=[exact_match]"]
+    function = ["reward.function=my_reward.py:score", "reward.columns=[level]"]
+    place.stage("conf", "run=mean", "samples_of=demo", "like=demo", *weights, *function)
+    place.stage("filtering.golds", "run=mean")
+    place.stage("filtering", "run=mean", "iteration=0")
+    found = rows(place.run("mean") / "iter_00" / "trajectories")
+    for row in found:
+        mean = (3 * row["correction_python"] + row["correction_token_f1"]) / 4
+        assert row["correction_reward"] == row["correction_weighted"] == pytest.approx(mean)
+        assert "initial_exact_match" in row
+    assert len({row["correction_reward"] for row in found}) > 2
+    metrics = json.loads((place.run("mean") / "iter_00" / "metrics.json").read_text())
+    assert metrics["weights"] == {"python": 3, "token_f1": 1} and metrics["function"]["name"] == "score"
+    place.stage("analysis", "run=mean")
+
+
 @pytest.mark.parametrize(("settings", "said"), [
     (["reward=python"], "reward=python needs a function of yours"),
     (["reward=python", "reward.function=none.py:score"], "none.py cannot be read"),

@@ -180,6 +180,14 @@ def test_a_setting_that_names_no_function_is_refused(rewards, function, said):
     assert said in str(error.value)
 
 
+@pytest.mark.parametrize(("rewards", "weights"), [
+    (["weighted"], None), (["weighted"], {}), (["token_f1"], {"token_f1": 1}), (["weighted"], {"weighted": 1}),
+])  # fmt: skip
+def test_weights_and_the_reward_that_has_them_go_together(rewards, weights):
+    with pytest.raises(ConfigError, match=r"reward=weighted has the weights of others"):
+        check_reward(rewards, None, weights)
+
+
 def test_only_the_content_of_the_file_and_what_is_asked_of_it_make_another_reward(tmp_path):
     (tmp_path / "a.py").write_text("def score(): ...\n")
     (tmp_path / "b.py").write_text("def score(): ...\n")
