@@ -13,6 +13,7 @@ from store.shards import read_manifest
 LOOP = ("strategy=ENF", "training.stop_check.num_prompts=0", "sampling.num_initial=4", "reward=in_accuracy")
 # The deterministic engine answers with a piece of the prompt: with little else in it, now and then with a color, or
 # with a verdict.
+THREE = ["sampling.num_initial=3", "eval.num_samples=3"]
 SHORT = [
     'prompt.initial=[{role: user, content: "{question}"}]',
     'prompt.correction=[{role: user, content: "{question} {initial_answer}"}]',
@@ -113,7 +114,9 @@ def test_what_recipes_come_to_is_on_the_screen_in_the_report_and_on_the_cards(re
     (["prompt=verdict", "compat=paper"], "does not go with compat.cross_pairing"),
     (["prompt=aggregate"], "prompt.num_answers=3 are read, sampling.num_initial=2: set it to as many"),
     (["prompt=aggregate", "sampling.num_initial=3"], "eval.num_samples=1: set it to as many"),
-    (["filter.pairing=siblings", "strategy=EIF"], "use one with filter non_decreasing that trains on corrections"),
+    (["filter.pairing=siblings", "strategy=EIF"], "goes with strategy.filter=non_decreasing and trained corrections"),
+    (["recipe=both", "strategy=STAR"], "strategy.filter=correct does not fit strategy.trains_on=both, which takes imp"),
+    (["prompt=aggregate", *THREE, "+prompt.verdict={keep: as, replace: one}"], "shows several: leave one of them out"),
     (["strategy.trains_on=both", "compat.separate_training_prompt=true"], "strategy.trains_on=both does not go with"),
 ])  # fmt: skip
 def test_settings_that_do_not_go_together_are_refused_before_anything_is_made(workspace, settings, message):
@@ -126,7 +129,7 @@ def test_settings_that_do_not_go_together_are_refused_before_anything_is_made(wo
     "recipe", ["prompt=verdict", "prompt=aggregate", "prompt=skills_verdict", "prompt=skills_aggregate"]
 )
 def test_the_presets_compose(workspace, recipe):
-    settings = ["sampling.num_initial=3", "eval.num_samples=3"] if "aggregate" in recipe else []
+    settings = THREE if "aggregate" in recipe else []
     workspace.stage("conf", "run=demo", *workspace.settings, recipe, *settings)
 
 

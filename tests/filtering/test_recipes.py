@@ -13,8 +13,8 @@ from filtering.metrics import INITIAL_CORRECT
 from filtering.source import Source
 from filtering.verdicts import answered, read
 from store.run import Run
-from store.schemas import sft, trajectories
-from store.shards import iter_shards, read_manifest
+from store.schemas import CORRECTIONS, SFT, sft, trajectories
+from store.shards import iter_shards, read_manifest, read_shard, write_shard
 from tests.filtering.conftest import STOP
 from tests.filtering.test_stage import HELD_OUT, SETTINGS
 
@@ -58,6 +58,14 @@ def filtered(make_run, questions, settings, num_corrections=2, **made):
     ("NO!\nParis", "replace", "Paris"),
     ("No", "replace", ""),
     ("<think>\nYes. Hm.\n</think>\nNo. Paris", "replace", "Paris"),
+    ("No.-5", "replace", "-5"),
+    ("No.\\frac12", "replace", "\\frac12"),
+    ("No.(1,2)", "replace", "(1,2)"),
+    ("No\r\nParis", "replace", "Paris"),
+    ("No\u00a0— Paris", "replace", "Paris"),
+    ("No-one knows", "missing", "No-one knows"),
+    ("Yes-man", "missing", "Yes-man"),
+    ("No's", "missing", "No's"),
     ("No one knows", "missing", "No one knows"),
     ("Yesterday", "missing", "Yesterday"),
     ("Not Paris", "missing", "Not Paris"),
@@ -259,3 +267,34 @@ def test_without_a_recipe_the_fingerprint_is_what_it_was():
     assert not {"siblings", "first_turns"} & identity["options"].keys()
     assert "verdict" not in identity["scoring"]
     assert VERDICTS.identity()["scoring"]["verdict"] == YES_NO
+
+
+# Aggregate
+
+
+def test_rows_with_one_prompt_of_several_answers_are_one_with_drop_duplicates(make_run):
+    """Three initial answers in one prompt, of which each has the same correction: one row, whichever it belongs to."""
+    asked = "capital of france 1. Rome 2. Oslo 3. Bonn"
+    questions = [("q", "capital of france", ["Paris"], [(answer, ["Paris"]) for answer in ("Rome", "Oslo", "Bonn")])]
+    run = make_run({"train": questions, "test": HELD_OUT})
+    path, manifest = run.iteration(0).corrections, read_manifest(run.iteration(0).corrections)
+    (name,) = (name for name in manifest.shards if name.startswith("train"))
+    samples, _ = read_shard(path / name)
+    prompt = [[{"role": "user", "content": asked}]] * 3
+    ids = [[1, *(100 + ord(character) for character in asked)]] * 3
+    for column, values in (("prompt", prompt), ("prompt_token_ids", ids)):
+        index, field = samples.schema.get_field_index(column), samples.schema.field(column)
+        samples = samples.set_column(index, field, pa.array(values, field.type))
+    (path / name).unlink()
+    write_shard(path / name, samples, CORRECTIONS, {"stage": "corrections", "fingerprint": "test"})
+    manifest.shards[name]["sha256"] = read_shard(path / name)[1]["sha256"]
+    manifest.shards[name]["bytes"] = (path / name).stat().st_size
+    manifest.write(path)
+    options = Options(drop_duplicates=True)
+    kept = {}
+    for several in (None, 3):
+        settings = replace(SETTINGS, options=options, num_answers=several)
+        into = Run(f"into_{several}", run.root)
+        filter_iteration(Source(run, 0, {"train": 1, "validation": 1, "test": 1}, into=into), settings, 0)
+        kept[several] = len(table(into, "sft", SFT))
+    assert kept == {None: 3, 3: 1}
