@@ -19,8 +19,9 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from conf.identity import EXECUTION, SCORING, without
+from conf.identity import DEFAULTED, EXECUTION, SCORING, without
 from conf.overrides import as_meant, is_read, key_of, merge, whole, without_replaced_presets
+from conf.reward_file import read_function
 from conf.schema import Config, execution_file, grid_advice, known_keys, load, nearest, validate
 from conf.stored import FORMAT, check_format, read_settings, verify_checksum, with_checksum
 from store.errors import ConfigError, stage_main
@@ -65,6 +66,8 @@ def main(argv: list[str]) -> None:
     with_stored = merge(begun_with, given)
     values = composed(run, with_stored)
     config = validate(values)
+    if config.reward.function:
+        read_function(config.reward.function)
     if config.samples_of:
         refuse_other_samples(Run(config.samples_of), config)
     with locked(run):
@@ -152,10 +155,14 @@ def write(run: Run, values: dict[str, Any], overrides: list[str]) -> None:
     execution: dict[str, Any] = {}
     for key in EXECUTION:
         *parents, leaf = key.split(".")
-        source, target = values, execution
+        source = values
         for parent in parents:
-            source, target = source[parent], target.setdefault(parent, {})
-        target[leaf] = source.pop(leaf)
+            source = source[parent]
+        if leaf in source or key not in DEFAULTED:
+            target = execution
+            for parent in parents:
+                target = target.setdefault(parent, {})
+            target[leaf] = source.pop(leaf)
     text = yaml.safe_dump(
         {"format": FORMAT} | values | {"overrides": overrides}, sort_keys=False, allow_unicode=True, width=110
     )

@@ -16,7 +16,9 @@ EXECUTION = (
     "training.on_empty",  # gates: they stop a run or let it pass
     "training.stop_check",
     "training.max_length",
+    "reward.timeout",
 )
+DEFAULTED = ("reward.timeout",)  # of these, what is not written where it has its default
 # What a run that scores another's samples (samples_of) decides for itself.
 SCORING = ("run", "samples_of", "reward", "filter", "compat", "strategy.name", "strategy.filter", "strategy.trains_on")
 # How many samples a question gets: the first samples of a question are the same in a run that draws more of them.

@@ -1,10 +1,14 @@
-"""Checks of `data.files` and `data.splits` that need no file: a run is refused before it starts."""
+"""Checks of `data.files`, `data.splits` and `data.columns` that need no file: a run is refused before it starts."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
 from store.errors import ConfigError
+
+# What else a table of questions, a prompt or a reward calls something.
+TAKEN = ("question_id", "question", "questions", "answers", "split", "source", "initial_answer", "texts", "golds")
 
 
 def check_origins(name: str, origins: Mapping[str, Any], allow_unpinned: bool, by_hub: bool = False) -> None:
@@ -36,3 +40,29 @@ def check_splits(splits: Mapping[str, Any], files: Mapping[str, Any]) -> None:
                 f"data.splits.{split} and data.splits.{other} overlap in file {part['file']}: give them intervals such "
                 "as [0,0.8] and [0.8,1]"
             )
+
+
+def check_columns(columns: Mapping[str, Any], used: Mapping[str, Sequence[str]]) -> None:
+    """Raise ConfigError for further columns of questions that cannot be called so, and for those that a reward or a
+    prompt takes and the questions lack. used: {"reward": names, "prompt": names}; no gold answer may be in the latter.
+    """
+    more = columns.get("more", [])
+    for number, name in enumerate(more):
+        if not re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII) or name in (*TAKEN, *more[:number]):
+            raise ConfigError(
+                f"data.columns.more names {name!r}: letters, digits and _ were expected, each name once, and none of "
+                f"{', '.join(TAKEN)}; rename the column in the file"
+            )
+    for section, names in used.items():
+        if lacking := [name for name in names if name not in more]:
+            wanted = ",".join([*more, *lacking])
+            raise ConfigError(
+                f"{section}.columns takes {lacking[0]}, which the questions lack: read it from their file with "
+                f"data.columns.more=[{wanted}]"
+            )
+    golds = {part.partition(".")[0] for name in columns["answers"] for part in name.split("+")}
+    if shown := [name for name in used["prompt"] if name in golds]:
+        raise ConfigError(
+            f"prompt.columns takes {shown[0]}, which data.columns.answers reads gold answers from, and these never "
+            "reach a prompt: leave it out"
+        )

@@ -8,7 +8,7 @@ import difflib
 import math
 import re
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     BaseModel,
@@ -19,8 +19,9 @@ from pydantic import (
     model_serializer,
 )
 
-from conf.identity import EXECUTION
-from conf.question_files import check_origins, check_splits
+from conf.identity import DEFAULTED, EXECUTION
+from conf.question_files import check_columns, check_origins, check_splits
+from conf.reward_file import check_reward
 from conf.stored import check_format, read_settings, verify_checksum
 from store.errors import ConfigError
 from store.fingerprint import flatten
@@ -82,6 +83,8 @@ class Columns(Section):
     id: list[str]
     question: list[str] = Field(min_length=1)
     answers: list[str] = Field(min_length=1)
+    more: list[str] = []  # further columns of the questions, for a reward or a prompt
+    added = ("more",)
 
 
 class PassRate(Section):
@@ -172,6 +175,16 @@ class Reward(Section):
     name: str  # the chosen reward; `also` are computed beside it
     threshold: float  # t: a reward of at least this is correct
     also: list[str]
+    function: str | None = None  # of the reward `python`: FILE.py:FUNCTION
+    columns: list[str] = []  # of data.columns.more, that it takes
+    timeout: int = Field(600, ge=1)  # seconds it may take for a shard
+    weights: dict[str, Annotated[float, Field(gt=0)]] | None = None  # of the parts of the reward `weighted`
+    added = ("function", "columns", "timeout", "weights")
+
+    @property
+    def computed(self) -> list[str]:
+        """Return every reward that is computed, the chosen one first."""
+        return list(dict.fromkeys([self.name, *(self.weights or ()), *self.also]))
 
 
 class Filter(Section):
@@ -251,7 +264,8 @@ class Prompt(Section):
     answer_marker: str | None
     verdict: Verdict | None = None  # a correction begins with one of two words
     num_answers: int = Field(1, ge=1, le=99)  # initial answers of its question that a correction reads
-    added = ("verdict", "num_answers")
+    columns: list[str] = []  # of data.columns.more, that stand in it as {column}
+    added = ("verdict", "num_answers", "columns")
 
 
 class Config(Section):
@@ -289,6 +303,10 @@ def validate(values: dict[str, Any]) -> Config:
         )
     check_pinned(config.model)
     check_recipe(config)
+    check_columns(config.data.columns.model_dump(), {"reward": config.reward.columns, "prompt": config.prompt.columns})
+    if config.prompt.columns and config.compat.separate_training_prompt:
+        raise ConfigError("prompt.columns does not go with compat.separate_training_prompt, whose prompt has none")
+    check_reward(config.reward.computed, config.reward.function, config.reward.weights)
     data = config.data.model_dump()
     check_splits(data["splits"], data["files"])
     for name, origins in data["files"].items():
@@ -389,6 +407,8 @@ def load(run: Run, rescored: bool = False) -> Config:
         for parent in parents:
             source, target = source.get(parent), target[parent]
         if not isinstance(source, dict) or leaf not in source:
+            if key in DEFAULTED:
+                continue
             raise ConfigError(f"{execution_file(run)} lacks {key}: `python -m conf run={run.name}` writes it again")
         target[leaf] = source[leaf]
     config = validate(values)

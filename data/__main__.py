@@ -30,6 +30,7 @@ from store.fingerprint import digest_bytes, digest_file
 from store.publish import sweep_temporaries, write_atomic
 from store.run import Run, locked, stage_arguments
 from store.schemas import QUESTIONS, SPLITS
+from store.schemas import questions as questions_schema
 from store.shards import QUARANTINED, Manifest, read_manifest, shard_name
 from store.stage import check_no_unexpected_files, fingerprint, finished
 
@@ -111,7 +112,8 @@ def make_questions(folder: Path, config: Mapping[str, Any]) -> Manifest:
     for name, content in reports.items():
         write_atomic(folder / name, content, replace=True)
     deciding = settings(config, parents)
-    described = publish_shards(folder, splits, config["source"], fingerprint(deciding, parents))
+    schema = questions_schema(deciding)
+    described = publish_shards(folder, splits, config["source"], fingerprint(deciding, parents), schema)
     extra = {
         "sources": {name: source.origin | {"rows": readings[name].num_rows} for name, source in sources.items()},
         "available": available,
@@ -136,17 +138,15 @@ def read(source: SourceFile, config: Mapping[str, Any]) -> Reading:
 
 
 def publish_shards(
-    folder: Path, splits: Mapping[str, list[Question]], source: str, own_fingerprint: str
+    folder: Path, splits: Mapping[str, list[Question]], source: str, own_fingerprint: str, schema: pa.Schema
 ) -> dict[str, dict[str, Any]]:
     """One shard per split, in the order of the draw; a shard that is there already must hold the same."""
     described = {}
     for split, questions in splits.items():
         path = folder / shard_name(split, 0, 1)
-        table = as_table(questions, split, source)
-        shards.write_shard(
-            path, table, QUESTIONS, {"stage": "questions", "split": split, "fingerprint": own_fingerprint}
-        )
-        found, header = shards.read_shard(path, QUESTIONS)
+        table = as_table(questions, split, source, schema)
+        shards.write_shard(path, table, schema, {"stage": "questions", "split": split, "fingerprint": own_fingerprint})
+        found, header = shards.read_shard(path, schema)
         if header["fingerprint"] != own_fingerprint or not found.equals(table):
             raise shards.corrupt(path, "it holds other questions than the source and the settings give")
         described[path.name] = shards.describe_shard(shards.read_bytes(path), header)
@@ -154,13 +154,14 @@ def publish_shards(
     return described
 
 
-def as_table(questions: Iterable[Question], split: str, source: str) -> pa.Table:
-    """Questions as rows of the schema QUESTIONS."""
+def as_table(questions: Iterable[Question], split: str, source: str, schema: pa.Schema = QUESTIONS) -> pa.Table:
+    """Questions as rows of their schema."""
     rows = [
         {"question_id": q.question_id, "question": q.question, "answers": q.answers, "split": split, "source": source}
+        | q.more
         for q in questions
     ]
-    return pa.Table.from_pylist(rows, schema=QUESTIONS)
+    return pa.Table.from_pylist(rows, schema=schema)
 
 
 def as_json(value: Any) -> bytes:

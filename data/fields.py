@@ -17,6 +17,7 @@ from data.unpacking import BadRow
 
 BOOLEANS = {True: ["yes", "true"], False: ["no", "false"]}
 LIST_TEXT = re.compile(r"""\s*\[\s*(["'].*["']\s*,?\s*)?\]\s*""", re.DOTALL)
+NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")  # as JSON writes it
 SIDE_BY_SIDE = re.compile(r"""(?<=["'])\s+(?=["'])""")  # how numpy writes a list: ['a' 'b']
 
 
@@ -72,6 +73,31 @@ def listed(name: str, text: str) -> list[Any]:
         except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
             raise BadRow("NOT_STRING", f"{name} is a list written as text, not JSON or Python: {text!r:.100}") from None
     return list(_leaves(found, ()))
+
+
+def as_json(record: Mapping[str, Any], name: str) -> str:
+    """Return the value of a record's column as JSON, null where it is empty; BadRow for a column that is not there and
+    for what JSON or UTF-8 cannot hold."""
+    if name not in record:
+        raise BadRow("MISSING_FIELD", f"there is no {name}, it has {sorted(record)!r:.200}")
+    value = record[name]
+    try:
+        text = json.dumps(
+            None if isinstance(value, float) and math.isnan(value) else value,
+            ensure_ascii=False, allow_nan=False, default=_plain,
+        )  # fmt: skip
+        text.encode()
+        if NUL.search(text):
+            raise ValueError("U+0000 is in it")
+    except (TypeError, ValueError, RecursionError) as error:
+        raise BadRow("NOT_JSON", f"{name} holds {value!r:.100}, which cannot be kept as JSON ({error})") from None
+    return text
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, decimal.Decimal | datetime.date | datetime.datetime):
+        return str(value)
+    raise TypeError(f"it is a {type(value).__name__}")
 
 
 def as_texts(name: str, value: Any) -> list[str]:

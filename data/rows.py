@@ -1,8 +1,9 @@
 """One row of a source becomes a question, or is quarantined with a reason.
 
 Texts are kept byte for byte; only what no later stage could handle is refused. Reason codes: BAD_JSON, BAD_CSV,
-BAD_TSV, BAD_ENCODING (the file), MISSING_FIELD, NOT_STRING, EMPTY_QUESTION, EMPTY_ANSWERS, TOO_LONG, CONTROL_CHARACTER,
-BAD_ID (the row), DEGENERATE_GOLD (no gold alias that an answer could be compared with), DUPLICATE (not counted as bad).
+BAD_TSV, BAD_ENCODING (the file), MISSING_FIELD, NOT_STRING, NOT_JSON, EMPTY_QUESTION, EMPTY_ANSWERS, TOO_LONG,
+CONTROL_CHARACTER, BAD_ID (the row), DEGENERATE_GOLD (no gold alias that an answer could be compared with), DUPLICATE
+(not counted as bad).
 """
 
 import re
@@ -14,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from data.fields import as_texts, first_filled, is_blank, listed, values_of
+from data.fields import as_json, as_texts, first_filled, is_blank, listed, values_of
 from data.formats import read_rows
 from data.tables import MAX_BYTES
 from data.unpacking import BadFile, BadRow
@@ -28,13 +29,15 @@ MAX_ID = 200
 
 @dataclass(frozen=True)
 class Question:
-    """A usable row: raw texts, at least one scorable gold alias, and where it comes from."""
+    """A usable row: raw texts, at least one scorable gold alias, and where it comes from. more: {further column: its
+    value as JSON}."""
 
     question_id: str
     question: str
     answers: list[str]
     file: str
     line: int
+    more: dict[str, str] = field(default_factory=dict)
 
     @cached_property
     def key(self) -> str:
@@ -88,9 +91,9 @@ def read_questions(
     """Every row of a file, either as a Question or quarantined.
 
     named: the format that the file's name tells. columns: {"id" | "question" | "answers": names, the first that a row
-    fills}; dots reach into structs and lists, and `a+b` joins two columns. Without an id the row gets
-    `<source>-<hash of question and answers>`. marker: a worked answer's gold is what follows the last one (GSM8K's
-    "####").
+    fills; "more": further columns, all of them}; dots reach into structs and lists, and `a+b` joins two columns.
+    Without an id the row gets `<source>-<hash of question, answers and further columns>`. marker: a worked answer's
+    gold is what follows the last one (GSM8K's "####").
     """
     reading = Reading(file)
     for line, record in read_rows(content, named, top_level(columns)):
@@ -105,11 +108,13 @@ def read_questions(
             answers = [alias for alias in given if has_scorable_token(alias)]
             if not answers:
                 raise BadRow("DEGENERATE_GOLD", f"{given!r:.200} holds no token that an answer could match")
-            question_id = own_id(record, columns["id"]) or f"{source}-{digest([question, answers])[:16]}"
+            more = {name: further_column(record, name) for name in columns.get("more", ())}
+            made = f"{source}-{digest([question, answers, *more.values()])[:16]}"
+            question_id = own_id(record, columns["id"]) or made
         except BadRow as fault:
             reading.quarantined.append(QuarantinedRow(file, line, fault.code, fault.detail))
         else:
-            reading.questions.append(Question(question_id, question, answers, file, line))
+            reading.questions.append(Question(question_id, question, answers, file, line, more))
             dropped = [alias for alias in given if alias not in set(answers)]
             reading.dropped_aliases += [
                 QuarantinedRow(file, line, "DEGENERATE_GOLD", f"{alias!r:.200}") for alias in dropped
@@ -158,6 +163,15 @@ def gold_aliases(record: Mapping[str, Any], names: Sequence[str], marker: str | 
     if sum(len(alias.encode()) for alias in aliases) > MAX_BYTES:
         raise BadRow("TOO_LONG", f"{name} has more than {MAX_BYTES:,} bytes")
     return aliases
+
+
+def further_column(record: Mapping[str, Any], name: str) -> str:
+    """Return the value of a column that is neither question nor answers as JSON; BadRow where it is not there or too
+    long."""
+    text = as_json(record, name)
+    if len(text.encode()) > MAX_BYTES:
+        raise BadRow("TOO_LONG", f"{name} has {len(text.encode()):,} bytes, the limit is {MAX_BYTES:,}")
+    return text
 
 
 def own_id(record: Mapping[str, Any], names: Sequence[str]) -> str | None:

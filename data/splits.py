@@ -43,11 +43,11 @@ def without_duplicates(readings: Mapping[str, Reading]) -> dict[str, Reading]:
         kept, copies, here = [], [], set()
         for question in reading.questions:
             known = first.setdefault(question.question_id, question)
-            if (known.question, known.answers) != (question.question, question.answers):
+            if (known.question, known.answers, known.more) != (question.question, question.answers, question.more):
                 raise BadInput(
                     f"{known.place} and {question.place} both have the id {question.question_id!r} and differ in "
-                    "question or answers: make ids unique over all files, or start a run with data.columns.id=[], to "
-                    "have them made from the content"
+                    "question, answers or further columns: make ids unique over all files, or start a run with "
+                    "data.columns.id=[], to have them made from the content"
                 )
             if question.question_id in here:
                 copies.append(

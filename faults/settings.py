@@ -39,7 +39,8 @@ ADDED = {f"{name}.{key}": of.model_fields[key].default for name, of in SECTIONS.
 # there may be no GPU here.
 COMPOSED = ("run", "model.", "data.files.questions.path", "device")
 # The run has one file of questions, and there is no other run.
-NO_OTHER = [*(f"data.splits.{split}.file" for split in SPLITS), "samples_of", "data.pass_rate", "prompt.num_answers"]
+NO_OTHER = [*(f"data.splits.{split}.file" for split in SPLITS), "samples_of", "data.pass_rate", "prompt.num_answers",
+            "prompt.columns"]  # fmt: skip
 CONFIG = f"runs/{RUN}/config.yaml"
 
 Values = dict[str, Any]

@@ -22,7 +22,15 @@ from filtering.filters import any_kept, first_turns, select
 from filtering.report import describe
 from filtering.settings import Settings
 from filtering.source import Source
-from filtering.stage import finish, header_of, is_complete, publish_stats, refuse_unscorable, sft_names
+from filtering.stage import (
+    finish,
+    header_of,
+    is_complete,
+    publish_stats,
+    refuse_other_function,
+    refuse_unscorable,
+    sft_names,
+)
 from filtering.workers import num_processes, spread
 from store.errors import stage_main
 from store.run import Run, iteration_number, locked, stage_arguments
@@ -38,10 +46,12 @@ def main(argv: list[str]) -> None:
     with locked(run):
         num_corrections = {split: samples_per_question(config, split).num_corrections for split in SPLITS}
         source = Source(samples_run(run), n, num_corrections, into=run, rounds=config.eval.rounds)
+        refuse_other_function(run, source, settings.scoring)
         if is_complete(source, settings):
             print(f"{label}: complete", flush=True)
             return
-        started, processes = time.monotonic(), num_processes(config.launcher.filter_processes, source.num_pairs)
+        setting = config.launcher.filter_processes or (1 if settings.scoring.function else 0)  # its memory is unknown
+        started, processes = time.monotonic(), num_processes(setting, source.num_pairs)
         summary = filter_iteration(source, settings, n, processes)
         print(f"{label}: {publish_stats(source, started, processes)}\n{describe(summary)}", flush=True)
 

@@ -1,10 +1,11 @@
 """From a run's configuration to the plain values of this stage; the configuration ends here."""
 
-from conf.schema import Config, Strategy
+from conf.schema import Config, Reward, Strategy
 from filtering.compat import equal_only_filter, whole_text_score
 from filtering.filters import Options
 from filtering.rewards import require_known
 from filtering.rewards.final_answer import after_marker
+from filtering.rewards.own import Function
 from filtering.settings import Scoring, Settings
 from store.errors import ConfigError
 
@@ -13,7 +14,7 @@ def settings_of(config: Config) -> Settings:
     """Return the plain values of this stage, with the compat switches applied; ConfigError for unknown names."""
     chosen = whole_text_score(config.reward.name) if config.compat.whole_text_score else config.reward.name
     name = filter_of(config.strategy)
-    rewards = list(dict.fromkeys([chosen, config.reward.name, *config.reward.also]))
+    rewards = list(dict.fromkeys([chosen, *config.reward.computed]))
     require_known(rewards)
     marker = config.prompt.answer_marker
     if marker is not None and after_marker(f"{marker} x") != "x":
@@ -31,6 +32,8 @@ def settings_of(config: Config) -> Settings:
             config.reward.threshold,
             marker is not None,
             config.prompt.verdict.model_dump() if config.prompt.verdict else None,
+            function_of(config.reward),
+            config.reward.weights,
         ),
         compat=[name for name, value in config.compat.model_dump().items() if value],
         training_prompt=training_prompt(config),
@@ -47,6 +50,11 @@ def options(config: Config) -> Options:
         siblings=filters.siblings_per_kept_correct if filters.pairing == "siblings" else None,
         first_turns=filters.first_turns_per_correction if config.strategy.trains_on == "both" else None,
     )  # fmt: skip
+
+
+def function_of(reward: Reward) -> Function | None:
+    """Return the function of the reward `python`, read from its file; None where there is none."""
+    return Function.of(reward.function, reward.columns, reward.timeout) if reward.function else None
 
 
 def filter_of(strategy: Strategy) -> str:

@@ -1,6 +1,7 @@
 """Corrections join their initial answers on ids, with exact accounting: nothing is lost, doubled or mismatched."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,8 @@ PAIR = (*ANSWER, "corr_index")  # i, j, k
 @dataclass(frozen=True)
 class Samples:
     """Initial answers y1_ij, corrections y2_ijk, the pairs (y1, y2) that they form, and their questions x_i. texts: the
-    different ones of each question, a fifth to a third fewer than samples; golds: the gold answers of each of these.
+    different ones of each question, a fifth to a third fewer than samples; golds, text_questions: of each of these the
+    gold answers, and the row of its question.
 
     Columns of pairs, numbers alone: PAIR; initial_<c> and correction_<c> for c in row (of the samples), text_row (of
     texts), truncated and, where token_ids are read, num_tokens; prompt_row of `corrections`, whose prompt is the pair's
@@ -36,6 +38,7 @@ class Samples:
     questions: pa.Table
     texts: Texts
     golds: Golds
+    text_questions: Sequence[int] = ()
 
 
 def read_samples(
@@ -58,7 +61,8 @@ def read_samples(
         pairs = cross_pairs(pairs, num_corrections)
     asked = source.questions(split, path, ids)
     gold_answers = asked["answers"].to_pylist()
-    return Samples(initial, corrections, pairs, asked, Texts(texts), Golds([gold_answers[row] for row in questions]))
+    golds = Golds([gold_answers[row] for row in questions])
+    return Samples(initial, corrections, pairs, asked, Texts(texts), golds, questions)
 
 
 def join(

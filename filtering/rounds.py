@@ -1,11 +1,13 @@
 """What further rounds of correction come to on held-out questions: every text scored with the chosen reward."""
 
+from functools import partial
 from typing import Any
 
 import polars as pl
 
 from filtering.filters import is_correct
-from filtering.rewards import REWARDS
+from filtering.rewards.texts import Golds, Texts
+from filtering.scoring import Asked, score
 from filtering.settings import Scoring
 from filtering.source import Source
 from store.schemas import ROUNDS
@@ -17,10 +19,18 @@ def scored(source: Source, scoring: Scoring, split: str) -> dict[str, pl.DataFra
     for turn in source.further_rounds:
         for path, corrections in source.round(split, turn):
             ids = corrections["question_id"].to_list()
-            golds = source.questions(split, path, ids)["answers"].to_pylist()
-            rewards = pl.Series(REWARDS[scoring.chosen](corrections["text"].to_list(), golds))
+            questions = source.questions(split, path, ids)
+            texts, golds = Texts(corrections["text"].to_list()), Golds(questions["answers"].to_pylist())
+            asked = Asked(questions, range(len(texts)), str(path), partial(name_of, corrections))
+            rewards = pl.Series(score(scoring.chosen, scoring, texts, golds, asked))
             found.setdefault(path.name, []).append(to_rows(corrections, rewards, scoring.threshold, split, turn))
     return {file: pl.concat(parts) for file, parts in found.items()}
+
+
+def name_of(corrections: pl.DataFrame, row: int) -> str:
+    """Return the key of a row as words."""
+    key = corrections.select("question_id", "init_index", "corr_index").row(row, named=True)
+    return ", ".join(f"{name}={value!r}" for name, value in key.items())
 
 
 def to_rows(corrections: pl.DataFrame, rewards: pl.Series, threshold: float, split: str, turn: int) -> pl.DataFrame:

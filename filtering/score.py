@@ -5,6 +5,10 @@
 `file` has a JSON object a line: a generated text, and the gold answer or a list of them, under these names. Prints for
 each its number, score, final answer and the gold answer that fits, or why none does. With a label column (the score
 that a person gives) it also says where the two agree, and lists in the end where they do not. Writes nothing.
+
+    python -m filtering.score reward=python reward.function=my_reward.py:score reward.columns=[level] file=cases.jsonl
+
+gives a function of yours the texts, the golds, `question` where a line has one, and the columns named, all at once.
 """
 
 import json
@@ -13,7 +17,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from filtering.rewards import GOLD_PROBLEMS, REWARDS
+from conf.reward_file import OWN, WEIGHTED, check_reward
+from filtering.rewards import GOLD_PROBLEMS, REWARDS, own, require_known
+from filtering.rewards.own import TIMEOUT, Function
 from filtering.rewards.texts import Texts
 from store.errors import BadInput, ConfigError, stage_main
 
@@ -21,6 +27,7 @@ USAGE = (
     "Usage: python -m filtering.score reward=answer_match file=cases.jsonl [text=COLUMN] [golds=COLUMN] [label=COLUMN]"
 )
 COLUMNS = ("text", "golds", "label")
+OF_FUNCTION = ("reward.function", "reward.columns")
 SHOWN = 60  # characters of a final answer
 TOLERANCE = 0.005  # between a score and its label
 
@@ -30,24 +37,44 @@ class Case(NamedTuple):
     text: str
     golds: list[str]
     label: float | None
+    row: dict[str, Any]  # all of the line
 
 
 def main(argv: list[str]) -> None:
     arguments = {name: name for name in COLUMNS}
     for argument in argv:
         key, equals, value = argument.partition("=")
-        if not equals or key not in ("reward", "file", *arguments):
+        if not equals or key not in ("reward", "file", *OF_FUNCTION, *arguments):
             raise ConfigError(f"{argument!r} is not an argument. {USAGE}")
         arguments[key] = value
     if not {"reward", "file"} <= arguments.keys():
         raise ConfigError(f"reward= and file= are needed. {USAGE}")
-    if arguments["reward"] not in REWARDS:
-        raise ConfigError(f"reward {arguments['reward']} is not known; there are {', '.join(REWARDS)}")
+    require_known([arguments["reward"]])
+    if arguments["reward"] == WEIGHTED:
+        raise ConfigError(f"reward={WEIGHTED} is made of others: look at each of them with this command")
+    check_reward([arguments["reward"]], arguments.get("reward.function"))
     path = Path(arguments["file"])
     if not path.is_file():
         raise BadInput(f"{path} is no file: give file= a JSONL file")
-    for line in described(arguments["reward"], list(read(path, *(arguments[key] for key in COLUMNS)))):
+    cases = list(read(path, *(arguments[key] for key in COLUMNS)))
+    by_function = None
+    if arguments["reward"] == OWN:
+        columns = [name.strip() for name in arguments.get("reward.columns", "").strip("[]").split(",") if name.strip()]
+        by_function = scored_by(Function.of(arguments["reward.function"], columns, TIMEOUT), path, cases)
+    for line in described(arguments["reward"], cases, by_function):
         print(line, flush=True)
+
+
+def scored_by(function: Function, path: Path, cases: list[Case]) -> list[float]:
+    """Return a function's scores of the cases; BadInput where one lacks a column that it takes."""
+    for name in function.columns:
+        if lacking := [case for case in cases if name not in case.row]:
+            raise BadInput(f"{path}, line {lacking[0].line}: it has no {name!r} but {sorted(lacking[0].row)}")
+    columns = {name: [case.row[name] for case in cases] for name in function.columns}
+    questions = [str(case.row.get("question", "")) for case in cases]
+    texts, golds = Texts(case.text for case in cases), [case.golds for case in cases]
+    rows = own.Rows(questions, texts, golds, columns, str(path), lambda row: f"line {cases[row].line}")
+    return own.score(function, rows).tolist()
 
 
 def read(path: Path, text: str, golds: str, label: str) -> Iterator[Case]:
@@ -73,15 +100,16 @@ def _case(number: int, row: Any, text: str, golds: str, label: str) -> Case:
         raise ValueError(f"{text!r} must be a text, and {golds!r} one or a list of them")
     if not isinstance(row.get(label), int | float | None):
         raise ValueError(f"{label!r} is {row[label]!r}, expected a number")
-    return Case(number, row[text], aliases, None if row.get(label) is None else float(row[label]))
+    return Case(number, row[text], aliases, None if row.get(label) is None else float(row[label]), row)
 
 
-def described(reward: str, cases: list[Case]) -> Iterator[str]:
-    """Yield a line for each case, then how often score and label agree, and the lines where they do not."""
+def described(reward: str, cases: list[Case], by_function: list[float] | None) -> Iterator[str]:
+    """Yield a line for each case, then how often score and label agree, and the lines where they do not. by_function:
+    the scores, where a function of the user's has given them."""
     different, num_labeled = [], 0
     answers = Texts(case.text for case in cases).final
-    for case, answer in zip(cases, answers, strict=True):
-        score, why = _scored(reward, case)
+    for number, (case, answer) in enumerate(zip(cases, answers, strict=True)):
+        score, why = _scored(reward, case) if by_function is None else (by_function[number], f"of {case.golds!r:.200}")
         line = f"{case.line}: {score:.3g}  {answer!r:.{SHOWN}}  {why}"
         yield line
         if case.label is not None:

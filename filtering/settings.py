@@ -4,19 +4,22 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from filtering.filters import Options
+from filtering.rewards.own import Function
 
 
 @dataclass(frozen=True)
 class Scoring:
     """rewards: all that are computed, `chosen` among them; a chosen reward of at least `threshold` (t) is correct.
     expects_marker: the prompt asks for a marked final answer. verdict: the words {keep, replace} that corrections begin
-    with, None where they do not."""
+    with, None where they do not. function: of the reward `python`. weights: of the parts of `weighted`."""
 
     rewards: list[str]
     chosen: str
     threshold: float
     expects_marker: bool
     verdict: dict[str, str] | None = None
+    function: Function | None = None
+    weights: dict[str, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,8 @@ class Settings:
         """Return the settings for the stage's fingerprint, without those that earlier versions lacked where they have
         no effect."""
         values = asdict(self)
+        if self.scoring.function:
+            values["scoring"]["function"] = self.scoring.function.identity
         for section in (values, values["options"], values["scoring"]):
             for name in ADDED & section.keys():
                 if section[name] is None:
@@ -50,4 +55,4 @@ class Settings:
         return values
 
 
-ADDED = {"siblings", "first_turns", "verdict", "num_answers"}
+ADDED = {"siblings", "first_turns", "verdict", "num_answers", "function", "weights"}

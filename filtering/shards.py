@@ -16,7 +16,7 @@ from filtering.baselines import tokenizer
 from filtering.flags import text_flags
 from filtering.labels import labeled, selectable, trajectories
 from filtering.pairs import PAIR, read_samples, with_texts
-from filtering.rewards import REWARDS
+from filtering.scoring import score_samples
 from filtering.settings import Settings
 from filtering.source import Source
 from store.publish import write_atomic
@@ -32,7 +32,7 @@ def score(source: Source, settings: Settings, split: str, file: str) -> tuple[Sc
     other pairs."""
     columns = ("initial_answer", *(("prompt_token_ids",) if settings.num_answers else ()))
     samples = read_samples(source, settings.compat, split, file, *columns, verdict=settings.scoring.verdict)
-    scores = {name: REWARDS[name](samples.texts, samples.golds) for name in settings.scoring.rewards}
+    scores = score_samples(settings.scoring, samples, str(source.samples.corrections / file))
     empty = {"empty": [not text.strip() for text in samples.texts]}
     pairs = with_texts(samples, scores | empty)
     scored, unscorable = scorable(pairs, scores)

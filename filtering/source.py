@@ -15,7 +15,7 @@ from data.overlap import FLAGS, read_overlap, shared_with_train
 from store.errors import CorruptArtifact
 from store.fingerprint import digest_bytes
 from store.run import Run
-from store.schemas import CORRECTIONS, INITIAL_ANSWERS, QUESTIONS
+from store.schemas import CORRECTIONS, INITIAL_ANSWERS, QUESTIONS, questions
 from store.shards import QUARANTINED, corrupt, iter_shards, read_bytes, read_listed, required_manifest, split_shards
 
 Listing = tuple[Path, dict[str, dict[str, Any]]]  # a folder, and what its manifest says of shards in it
@@ -66,12 +66,14 @@ class Source:
         return self._corrections.written
 
     def questions(self, split: str, path: Path, ids: list[str]) -> pa.Table:
-        """Return the questions x_i of a split with these ids, with their gold answers and, by the names of
-        data.overlap.FLAGS, what they have in common with train. CorruptArtifact where samples in `path` have others."""
+        """Return the questions x_i of a split with these ids, with their gold answers, further columns and, by the
+        names of data.overlap.FLAGS, what they have in common with train. CorruptArtifact where samples in `path` have
+        others."""
         if self._asked[0] != split:  # of the last split asked for
-            names = ("question_id", "question", "answers")
+            schema = questions(self._questions.settings)
+            names = [name for name in schema.names if name not in ("split", "source")]
             shared = shared_with_train(read_overlap(self.run.questions, self._questions), split)
-            tables = [table for _, table in iter_shards(self.run.questions, self._questions, split, QUESTIONS, names)]
+            tables = [table for _, table in iter_shards(self.run.questions, self._questions, split, schema, names)]
             table = pa.concat_tables(tables).combine_chunks()
             rows = {key: row for row, key in enumerate(table["question_id"].to_pylist())}
             for name in FLAGS.values():

@@ -10,14 +10,15 @@ from typing import Any
 import polars as pl
 
 from filtering import metrics, rounds
-from filtering.settings import Settings
+from filtering.settings import Scoring, Settings
 from filtering.shards import Rows, Written, publish_shard
 from filtering.source import Source
-from store.errors import BadInput
+from store.errors import BadInput, FingerprintMismatch
 from store.fingerprint import digest_bytes, digest_file
 from store.publish import sweep_temporaries, write_atomic
+from store.run import Run
 from store.schemas import ROUNDS
-from store.shards import QUARANTINED, Manifest, read_shard, shard_name
+from store.shards import QUARANTINED, Manifest, read_manifest, read_shard, shard_name
 from store.stage import archive_superseded, check_no_unexpected_files, fingerprint, finished
 
 MAX_UNSCORABLE_SHARE = 0.01
@@ -59,6 +60,22 @@ def refuse_unscorable(source: Source, pairs: Iterable[pl.DataFrame], quarantined
             f"{source.folder.dir}: {len(lost)} of {num_pairs} pairs could not be scored, e.g. {lost[0]}, "
             f"and at most {MAX_UNSCORABLE_SHARE:.0%} may be left out: choose another reward"
         )
+
+
+def refuse_other_function(run: Run, source: Source, scoring: Scoring) -> None:
+    """Raise FingerprintMismatch where the file of the user's function has changed since an iteration was scored by it,
+    this one or another."""
+    if scoring.function is None:
+        return
+    for iteration in run.iterations():
+        scored = read_manifest(iteration.trajectories)
+        old = scored.settings["scoring"].get("function") if scored else None
+        if old and old["sha256"] != (new := scoring.function.identity["sha256"]):
+            raise FingerprintMismatch(
+                f"{scoring.function.file} has changed since {iteration.trajectories} was scored by it (sha256 "
+                f"{old['sha256'][:12]} -> {new[:12]}): put the old content back, or score the same samples by the new "
+                f"one in another run, `make rescore FROM={source.run.name} RUN=<new name>`"
+            )
 
 
 def sft_names(kept: list[Shard]) -> dict[Shard, str]:
@@ -103,10 +120,12 @@ def finish(
     digest = write_manifest(folder.trajectories, trajectories, len(lost), **reports)
     if source.further_rounds:
         write_manifest(folder.rounds, of_rounds)
+    scoring = settings.identity()["scoring"]
     summary = {
         "iteration": iteration,
         "reward": settings.scoring.chosen,
         "threshold": settings.scoring.threshold,
+        **{name: scoring[name] for name in ("function", "weights") if name in scoring},
         "filter": {"name": settings.filter} | settings.identity()["options"],
         "compat": settings.compat,
         "splits": splits,

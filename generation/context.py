@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from generation.plan import Plan, Shard
 from store.run import Run
-from store.schemas import CORRECTIONS, INITIAL_ANSWERS, QUESTIONS
+from store.schemas import CORRECTIONS, INITIAL_ANSWERS, questions
 from store.shards import corrupt, iter_shards, read_shard, required_manifest, write_shard
 
 
@@ -36,12 +36,14 @@ class ShardContext:
         return all(map(self.is_done, self.plan.shards))
 
     def questions(self, shard: Shard) -> list[dict[str, Any]]:
-        """Return question_id, question and source of a shard's questions: gold answers stay out of generation."""
+        """Return question_id, question, source and prompt.columns of a shard's questions: gold answers stay out of
+        generation."""
         if shard.split not in self._questions:
             manifest = required_manifest(self.run.questions, f"python -m data run={self.run.name}")
-            tables = [t for _, t in iter_shards(self.run.questions, manifest, shard.split, QUESTIONS)]
-            columns = pa.concat_tables(tables).select(["question_id", "question", "source"])
-            self._questions[shard.split] = columns.to_pylist()
+            more = self.plan.settings["prompt"].get("columns", ())
+            names, schema = ("question_id", "question", "source", *more), questions(manifest.settings)
+            tables = [t for _, t in iter_shards(self.run.questions, manifest, shard.split, schema, names)]
+            self._questions[shard.split] = pa.concat_tables(tables).to_pylist()
         return self._questions[shard.split][shard.start : shard.stop]
 
     def read(self, shard: Shard, turn: int) -> tuple[pa.Table, dict[str, Any]]:

@@ -7,18 +7,19 @@ import contextlib
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from conf.schema import Engine, Prompt
 from generation.engines.length import fitted
-from generation.prompts import correction_messages, initial_messages
+from generation.prompts import Row, correction_messages, initial_messages, texts_of
 from generation.settings import Settings
 from generation.tokenization import ChatTokenizer
 from store.errors import BadInput, ConfigError
 from store.run import Run
-from store.schemas import QUESTIONS, SPLITS
+from store.schemas import SPLITS
+from store.schemas import questions as questions_schema
 from store.shards import iter_shards, read_object, required_manifest
 
 # sampling.args that would change what a row is: set by the setting beside them, or by nothing.
@@ -100,9 +101,10 @@ def chat_findings(
     prompt: Prompt, max_tokens: int, tokenizer: ChatTokenizer, separate_training_prompt: bool = False
 ) -> Iterator[str]:
     """Every chat of the run must be one that the template renders, and thoughts must fit."""
+    question = {"question": "x"} | dict.fromkeys(prompt.columns, '"x"')
     chats = {
-        "prompt.initial": initial_messages(prompt, "x"),
-        "prompt.correction": correction_messages(prompt, "x", "x"),
+        "prompt.initial": initial_messages(prompt, question),
+        "prompt.correction": correction_messages(prompt, question, "x"),
     }
     if separate_training_prompt:
         chats["prompt.training"] = [message.model_dump() for message in prompt.training]
@@ -125,8 +127,9 @@ def room_findings(run: Run, prompt: Prompt, max_tokens: int, tokenizer: ChatToke
     room = length - max_tokens
     manifest = required_manifest(run.questions, f"python -m data run={run.name}")
     for split in SPLITS:
-        tables = (table for _, table in iter_shards(run.questions, manifest, split, QUESTIONS))
-        questions = [question for table in tables for question in table["question"].to_pylist()]
+        names, schema = ("question", *prompt.columns), questions_schema(manifest.settings)
+        tables = iter_shards(run.questions, manifest, split, schema, names)
+        questions = [question for _, table in tables for question in table.to_pylist()]
         try:
             needed = prompt_lengths(prompt, tokenizer, questions, room)
         except (ConfigError, BadInput):  # said by chat_findings, or of a question alone
@@ -146,7 +149,7 @@ def room_findings(run: Run, prompt: Prompt, max_tokens: int, tokenizer: ChatToke
             print(f"{share} and will be quarantined: the longest needs {max(needed)} tokens, {allowed}", flush=True)
 
 
-def prompt_lengths(prompt: Prompt, tokenizer: ChatTokenizer, questions: list[str], room: int) -> list[int]:
+def prompt_lengths(prompt: Prompt, tokenizer: ChatTokenizer, questions: Sequence[str | Row], room: int) -> list[int]:
     """Return the tokens of each question's longer prompt, with an empty initial answer in it: counted once for the
     shortest question, and for the others by how many tokens they have more, a few off where they meet the prompt.
 
@@ -154,15 +157,19 @@ def prompt_lengths(prompt: Prompt, tokenizer: ChatTokenizer, questions: list[str
     """
     if not questions:
         return []
-    shortest = min(questions, key=len)
-    chats = (initial_messages(prompt, shortest), correction_messages(prompt, shortest, ""))
+    texts = [texts_of(prompt, question) for question in questions]
+    lengths = [sum(map(len, each.values())) for each in texts]
+    shortest = lengths.index(min(lengths))
+    asked = questions[shortest]
+    chats = (initial_messages(prompt, asked), correction_messages(prompt, asked, ""))
     presets = (prompt.initial, prompt.correction)
     longer, times = max(
-        (len(tokenizer.encode(chat)), sum(message.content.count("{question}") for message in preset))
+        (len(tokenizer.encode(chat)), [sum(m.content.count(f"{{{name}}}") for m in preset) for name in texts[0]])
         for chat, preset in zip(chats, presets, strict=True)
     )
-    if longer + times * max(len(question.encode()) for question in questions) <= room:
+    columns = [([each[name] for each in texts], number) for name, number in zip(texts[0], times, strict=True)]
+    if longer + sum(number * max(len(text.encode()) for text in column) for column, number in columns) <= room:
         return [longer] * len(questions)
-    numbers = tokenizer.count(questions)
-    fixed = longer - times * tokenizer.count([shortest])[0]
-    return [fixed + times * number for number in numbers]
+    counts = [[number * count for count in tokenizer.count(column)] for column, number in columns]
+    numbers = list(map(sum, zip(*counts, strict=True)))
+    return [longer - numbers[shortest] + number for number in numbers]

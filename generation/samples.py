@@ -83,7 +83,7 @@ def draft_initial_answers(builder: RequestBuilder, shard: Shard, questions: list
     """Draft N_init samples y1_ij ~ M(x_i) for each question; the prompt is rendered and tokenized once per question."""
     rows, quarantined = [], []
     for question in questions:
-        prompt = initial_messages(builder.prompt, question["question"])
+        prompt = initial_messages(builder.prompt, question)
         try:
             token_ids = builder.tokenize(prompt)
         except PromptRejected as error:
@@ -113,7 +113,7 @@ def draft_corrections(
         read = [text]
         if (number := builder.prompt.num_answers) > 1:
             read = answers_read(by_question[answer["question_id"]], answer["init_index"], number)
-        prompt = correction_messages(builder.prompt, question["question"], *read)
+        prompt = correction_messages(builder.prompt, question, *read)
         try:
             token_ids = builder.tokenize(prompt)
         except PromptRejected as error:

@@ -4,6 +4,9 @@ A row's key is what its table lists first: question_id, then init_index j in [0,
 [0, N_corr) (Algorithm 1 of arXiv 2503.08681: y1_ij and y2_ijk; a correction belongs to its own j).
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import pyarrow as pa
 
 VERSION = 1
@@ -27,6 +30,14 @@ QUESTIONS = _schema(
     ("split", pa.string()),
     ("source", pa.string()),
 )
+
+
+def questions(settings: Mapping[str, Any]) -> pa.Schema:
+    """Return the schema of questions that were made by these settings, those in their manifest: QUESTIONS, and the
+    further columns of data.columns.more, each value as JSON."""
+    more = settings.get("columns", {}).get("more", [])
+    return pa.schema([*QUESTIONS, *_schema(*((name, pa.string()) for name in more))]) if more else QUESTIONS
+
 
 _SAMPLE = (
     ("prompt", MESSAGES),

@@ -39,7 +39,9 @@ def test_a_pipeline_runs_with_all_extensions(extended, tiny_model):
               ["conf", "run=new", *SETTINGS, f"model.path={tiny_model}"], ["data", "run=new"],
               ["training.base_model", "run=new"], ["filtering.golds", "run=new"],
               ["generation", "run=new", "iteration=0"],
-              ["filtering", "run=new", "iteration=0"])  # fmt: skip
+              ["filtering", "run=new", "iteration=0"],
+              ["conf", "run=own", "like=new", "samples_of=new", "reward=python", "reward.function=my_reward.py:score"],
+              ["filtering.golds", "run=own"], ["filtering", "run=own", "iteration=0"])  # fmt: skip
     for stage in stages:
         done = subprocess.run([sys.executable, "-m", *stage], cwd=extended, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
@@ -51,6 +53,8 @@ def test_a_pipeline_runs_with_all_extensions(extended, tiny_model):
             assert said == [token for token in prompt if token != stop][:3]  # as the engine on the page answers
     metrics = json.loads(run.iteration(0).metrics.read_bytes())
     assert {"initial_prefix", "correction_prefix"} <= metrics["splits"]["test"]["mean_rewards"].keys()
+    metrics = json.loads(Run("own", run.root).iteration(0).metrics.read_bytes())
+    assert {"initial_python", "correction_python"} <= metrics["splits"]["test"]["mean_rewards"].keys()
     shards = required_manifest(run.questions, "data").shards.values()
     assert sum(shard["rows"] for shard in shards) == 90  # all of the file: the preset takes up to 500 of each split
 

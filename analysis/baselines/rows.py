@@ -185,6 +185,6 @@ def missing(run: Run, made: Run, found: list[Iteration], num_iterations: int) ->
     if locate(made, 0)[1].digest != locate(run, 0)[1].digest:
         return f"{made.dir} has another M_0"
     theirs, ours = (metrics_of(one.iteration(0)) for one in (made, run))
-    if any(theirs[key] != ours[key] for key in ("reward", "threshold")):
+    if any(theirs.get(key) != ours.get(key) for key in ("reward", "threshold", "function", "weights")):
         return f"{made.dir} was scored by another reward"
     return ""

@@ -10,6 +10,7 @@ from functools import partial
 
 import numpy as np
 
+from conf.reward_file import OWN, WEIGHTED
 from filtering.rewards.answer_match import answer_match, fold
 from filtering.rewards.in_accuracy import in_accuracy, in_accuracy_final
 from filtering.rewards.normalize import NORMALIZED, SQUAD_TOKENS, no_plain_string
@@ -43,7 +44,8 @@ GOLD_PROBLEMS: dict[str, Callable[[str], str | None]] = {
 
 
 def require_known(rewards: Iterable[str]) -> None:
-    """Raise ConfigError for a name that REWARDS does not have."""
-    unknown = [reward for reward in rewards if reward not in REWARDS]
+    """Raise ConfigError for a name that is not in REWARDS, nor OWN or WEIGHTED."""
+    known = (*REWARDS, OWN, WEIGHTED)
+    unknown = [reward for reward in rewards if reward not in known]
     if unknown:
-        raise ConfigError(f"reward {unknown[0]} is not known; there are {', '.join(REWARDS)}: start another run")
+        raise ConfigError(f"reward {unknown[0]} is not known; there are {', '.join(known)}: start another run")

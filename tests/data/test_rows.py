@@ -1,3 +1,5 @@
+import datetime
+import decimal
 import json
 import unicodedata
 from pathlib import Path
@@ -7,8 +9,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from data.__main__ import as_table
-from data.rows import Reading, has_scorable_token, read_questions, text_key
+from data.rows import Reading, further_column, has_scorable_token, read_questions, text_key
 from data.tables import MAX_BYTES
+from data.unpacking import BadRow
 from filtering.rewards.normalize import NORMALIZED
 from store.schemas import QUESTIONS
 from store.shards import decode_shard, encode_shard
@@ -169,3 +172,30 @@ def test_keys_ignore_case_punctuation_articles_and_spacing_but_no_letter_of_any_
     assert text_key("Who is the  Queen?") == text_key("who is queen")
     assert text_key("कि") != text_key("का"), "combining vowels are letters of their scripts"
     assert text_key("???") == "???" and text_key("The") == "The"
+
+
+@pytest.mark.parametrize(("value", "stored"), [
+    ("x", '"x"'), (["é", {"a": None}], '["é", {"a": null}]'), (None, "null"), (float("nan"), "null"), (2, "2"),
+    (datetime.date(2024, 2, 29), '"2024-02-29"'), (decimal.Decimal("1.50"), '"1.50"'), ("\\u0000", '"\\\\u0000"'),
+])  # fmt: skip
+def test_further_columns_are_kept_as_json(value, stored):
+    assert further_column({"level": value}, "level") == stored
+
+
+@pytest.mark.parametrize(("record", "expected"), [
+    ({"other": 1}, "MISSING_FIELD"), ({"level": b"x"}, "NOT_JSON"), ({"level": [float("inf")]}, "NOT_JSON"),
+    ({"level": "a\0"}, "NOT_JSON"), ({"level": "\ud800"}, "NOT_JSON"), ({"level": "x" * MAX_BYTES}, "TOO_LONG"),
+])  # fmt: skip
+def test_a_further_column_that_cannot_be_kept_has_a_code(record, expected):
+    with pytest.raises(BadRow) as error:
+        further_column(record, "level")
+    assert error.value.code == expected
+
+
+def test_rows_that_differ_in_a_further_column_are_different_questions():
+    content = b"".join(b'{"question": "who", "answers": ["me"], "level": %d}\n' % level for level in (1, 2))
+    more = read_questions("f", content, "jsonl", "demo", COLUMNS | {"more": ["level"]}, None)
+    assert [question.more for question in more.questions] == [{"level": "1"}, {"level": "2"}]
+    assert len({question.question_id for question in more.questions}) == 2
+    plain = read_questions("f", content, "jsonl", "demo", COLUMNS, None)
+    assert len({question.question_id for question in plain.questions}) == 1

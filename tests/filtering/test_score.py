@@ -6,6 +6,7 @@ import pytest
 
 from filtering import score
 from store.errors import BadInput, ConfigError
+from tests.conftest import ROOT
 
 CASES = [
     {"text": "Bergen? The answer is Oslo.", "golds": ["Christiania", "Oslo"], "label": 1},
@@ -41,6 +42,27 @@ def test_what_cannot_be_scored_is_named_and_the_others_are_scored(cases, capsys)
     said = capsys.readouterr().out.splitlines()
     assert said[0] == "1: nan  'Oslo.'  gold answer 'Christiania' holds no number: choose reward=answer_match"
     assert said[4] == "5: 1  'it is 7.50'  fits '7.5'"
+
+
+def test_a_function_of_ones_own_scores_them_all(cases, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    (tmp_path / "mine.py").write_text(
+        "def score(questions, texts, golds, label=()):\n    return [len(text) / 100 for text in texts]\n"
+    )
+    function = ["reward=python", "reward.function=mine.py:score", f"file={cases}"]
+    score.main(function)
+    assert capsys.readouterr().out.splitlines()[:2] == [
+        "1: 0.27  'Oslo.'  of ['Christiania', 'Oslo']",
+        "2: 0  ''  of ['Oslo']",
+    ]
+    with pytest.raises(BadInput, match=r"cases.jsonl, line 4: it has no 'label' but \['golds', 'text'\]"):
+        score.main([*function, "reward.columns=[label]"])
+    (tmp_path / "mine.py").write_text(
+        "def score(questions, texts, golds):\n    return [1 / (text != 'Bergen') for text in texts]\n"
+    )
+    with pytest.raises(ConfigError, match=r"cases.jsonl, line 3: it raised ZeroDivisionError"):
+        score.main(function)
 
 
 def test_columns_have_any_name(tmp_path, capsys):

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,19 @@ def test_a_correction_reads_the_first_answers_and_its_own():
     assert answers_read({1: "b", 5: "f"}, 5, 3) == ["b", "f"]
 
 
+@pytest.mark.parametrize(("value", "text"), [
+    ("a {question}", "a {question}"), (["A) x", "B) y"], "A) x\nB) y"), (None, ""), (3, "3"), ([1, 2], "[1, 2]"),
+    ({"a": "é"}, '{"a": "é"}'), ("", ""),
+])  # fmt: skip
+def test_further_columns_stand_where_their_names_do(value, text):
+    asked = {"question": "who {choices}", "choices": json.dumps(value, ensure_ascii=False)}
+    shown = prompt(columns=["choices"], initial=user("{question} {choices} {other}"))
+    check_prompt(shown)
+    assert initial_messages(shown, asked) == user(f"who {{choices}} {text} {{other}}")
+    assert correction_messages(shown, asked, "Ada") == user("who {choices} is Ada? Answer again, who {choices}")
+    assert initial_messages(prompt(initial=user("{question} {choices}")), asked) == user("who {choices} {choices}")
+
+
 def test_raw_text_goes_in_as_it_is():
     for raw in ("", "  \n\t ", "\\1 \\g<1> \\n", "<|im_end|>", "\ue000", "é" * 10_000):
         assert initial_messages(prompt(), raw) == user(f"Question: {raw}")
@@ -83,6 +97,7 @@ def test_raw_text_goes_in_as_it_is():
         ({"verdict": {"keep": "is", "replace": "No"}}, "prompt.verdict.replace"),
         ({"verdict": {"keep": "is", "replace": "Is"}}, "prompt.verdict.replace"),
         ({"verdict": {"keep": "is", "replace": "is"}}, "give two words"),
+        ({"columns": ["choices"]}, "prompt.columns takes choices, and no message shows {choices}"),
     ],
 )
 def test_a_preset_that_cannot_work_is_refused_by_its_key(changed, key):
