@@ -15,22 +15,13 @@ import polars as pl
 from conf.schema import load
 from conf.stored import samples_run
 from conf.strategy import samples_per_question
-from filtering import shards
+from filtering import shards, stage
 from filtering.baselines import end_of_turn
 from filtering.configured import settings_of
 from filtering.filters import any_kept, first_turns, select
 from filtering.report import describe
 from filtering.settings import Settings
 from filtering.source import Source
-from filtering.stage import (
-    finish,
-    header_of,
-    is_complete,
-    publish_stats,
-    refuse_other_function,
-    refuse_unscorable,
-    sft_names,
-)
 from filtering.workers import num_processes, spread
 from store.errors import stage_main
 from store.run import Run, iteration_number, locked, stage_arguments
@@ -46,25 +37,25 @@ def main(argv: list[str]) -> None:
     with locked(run):
         num_corrections = {split: samples_per_question(config, split).num_corrections for split in SPLITS}
         source = Source(samples_run(run), n, num_corrections, into=run, rounds=config.eval.rounds)
-        refuse_other_function(run, source, settings.scoring)
-        if is_complete(source, settings):
+        stage.refuse_other_function(run, source, settings.scoring)
+        if stage.is_complete(source, settings):
             print(f"{label}: complete", flush=True)
             return
         setting = config.launcher.filter_processes or (1 if settings.scoring.function else 0)  # its memory is unknown
         started, processes = time.monotonic(), num_processes(setting, source.num_pairs)
         summary = filter_iteration(source, settings, n, processes)
-        print(f"{label}: {publish_stats(source, started, processes)}\n{describe(summary)}", flush=True)
+        print(f"{label}: {stage.publish_stats(source, started, processes)}\n{describe(summary)}", flush=True)
 
 
 def filter_iteration(source: Source, settings: Settings, n: int, processes: int = 1) -> dict[str, Any]:
     """Write the trajectories of iteration n, its metrics.json and D_n; return what metrics.json holds."""
-    header = header_of(source, settings, n)
+    header = stage.header_of(source, settings, n)
     files = [(split, file) for split in SPLITS for file in source.files(split)]
     end = end_of_turn(source) if settings.trains_on == "gold_answers" else None
     with spread(min(processes, len(files)), source, settings) as each:
         # Read the questions x_i, y1_ij and y2_ijk; join every y2_ijk with its own y1_ij; score: r(y1), r(y2).
         scores, pairs, quarantined = zip(*each(shards.score, files), strict=True)
-        refuse_unscorable(source, pairs, quarantined)
+        stage.refuse_unscorable(source, pairs, quarantined)
 
         # Select D_n: D+ = {r(y2) > r(y1)}, Improving, or D+ ∪ D=, D= = {r(y2) = r(y1) >= t}, Non-decreasing.
         together, ends = pl.concat(pairs), accumulate(map(len, pairs))
@@ -74,13 +65,13 @@ def filter_iteration(source: Source, settings: Settings, n: int, processes: int 
         del pairs, together, reasons, selected
 
         # Write every pair with its reason, and D_n as prompts and completions.
-        names = sft_names([shard for shard, some in zip(files, of_shards, strict=True) if any_kept(some)])
+        names = stage.sft_names([shard for shard, some in zip(files, of_shards, strict=True) if any_kept(some)])
         written = each(shards.write, [
             (*shard, header, score, lost, some, names.get(shard), end)
             for shard, score, lost, some in zip(files, scores, quarantined, of_shards, strict=True)
         ])  # fmt: skip
     lost = dict(zip(files, quarantined, strict=True))
-    return finish(source, settings, header, lost, dict(zip(files, written, strict=True)), names)
+    return stage.finish(source, settings, header, lost, dict(zip(files, written, strict=True)), names)
 
 
 if __name__ == "__main__":
