@@ -31,7 +31,8 @@ ORIGINS = (
     {"kinds": ["compare"], "difficulty": 1, "questions": 10, "seed": 0},
 )
 WORDS = ("cuda", "vllm", "transformers", "evolving", "fixed", "improving", "strategy", "lora", "keep_model", "stop",
-         "user", "assistant", "in_accuracy", "gold_answers", "all", "both", "siblings", "float32", "0" * 40)  # fmt: skip
+         "user", "assistant", "in_accuracy", "gold_answers", "all", "both", "siblings", "float32",
+         "0" * 40)  # fmt: skip
 # Of recipes: not among a run's settings where they have these values.
 SECTIONS = {"prompt": Prompt, "filter": Filter}
 ADDED = {f"{name}.{key}": of.model_fields[key].default for name, of in SECTIONS.items() for key in of.added}
