@@ -77,7 +77,6 @@ BAD_OVERRIDES = {  # override: what the message must hold
     "model.name=${oc.env:HOME}": "oc.env",
     "model.name=${nowhere}": "nowhere",
     "model.name=${oc.decode:x}": "oc.decode",
-    "model.name='": "model.name",
 }
 
 SECRET = "s3cr3tcanaryvalue00"

@@ -137,7 +137,7 @@ def lane(bench: Bench, values: Values) -> Path:
 def compose(bench: Bench, stage: Stage, values: Values, key: str) -> tuple[str, str]:
     """Return the configuration is composed again beside another value for `key`: refused, with the key."""
     ended = stage.run(lane(bench, changed(values, key)))
-    told = f"{key}: " in ended.said and " -> " in ended.said
+    told = any(f"{key}{end}" in ended.said for end in (": ", ".")) and " -> " in ended.said
     outcome = PROMISED if ended.code == 3 and told else STOPPED if ended.code else SILENT
     return outcome, f"{key}: exit {ended.code}: {ended.said}"
 

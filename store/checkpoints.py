@@ -69,7 +69,7 @@ def describe_folder(folder: Path) -> dict[str, dict[str, Any]]:
     weights = {path.name for path in weight_files(folder)}
     files, refused = {}, []
     for entry in sorted(folder.iterdir()):
-        if entry.name.startswith(("_", ".")) or entry.name == CARD or not entry.is_file():
+        if entry.name.startswith(("_", ".")) or entry.name == CARD or entry.is_dir():
             continue
         if any(fnmatch.fnmatch(entry.name, pattern) for pattern in LOADABLE_CODE):
             refused.append(f"{entry.name} can hold code")
@@ -78,6 +78,9 @@ def describe_folder(folder: Path) -> dict[str, dict[str, Any]]:
                 continue
             if entry.is_symlink() and not stays_inside(entry):
                 refused.append(f"{entry.name} links to {entry.resolve()}, outside its folder")
+                continue
+            if not entry.is_file():
+                refused.append(f"{entry.name} is a {'link to nothing' if entry.is_symlink() else 'pipe or a device'}")
                 continue
             files[entry.name] = entry
     if refused:

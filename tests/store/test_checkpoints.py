@@ -112,3 +112,16 @@ def test_an_edited_record_is_refused(checkpoint):
 
 def record_sha(text):
     return text.split('"sha256": "')[1][:64]
+
+
+def test_what_a_loader_would_open_must_be_a_file(tmp_path):
+    (tmp_path / "vocab.json").symlink_to("nowhere")
+    with pytest.raises(CorruptArtifact, match=r"vocab\.json is a link to nothing"):
+        describe_folder(tmp_path)
+    (tmp_path / "vocab.json").unlink()
+    os.mkfifo(tmp_path / "vocab.json")
+    with pytest.raises(CorruptArtifact, match=r"vocab\.json is a pipe or a device"):
+        describe_folder(tmp_path)
+    (tmp_path / "vocab.json").unlink()
+    (tmp_path / "notes.txt.link").symlink_to("nowhere")  # what no loader reads
+    assert describe_folder(tmp_path) == {}
