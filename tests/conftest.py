@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+for name in ("MAKELEVEL", "MAKEFLAGS", "MFLAGS"):  # of `make test`: a make that a test runs is no part of it
+    os.environ.pop(name, None)
 ROOT = Path(__file__).parents[1]
 ROOMS = ("Makefile", "sweep.py", "store", "conf", "data", "generation", "filtering", "training", "analysis",
          "requirements", ".venv")  # fmt: skip
