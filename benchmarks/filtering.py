@@ -33,11 +33,12 @@ TEMPLATE_SHARDS = 20  # shards of 64 questions whose rows the million is made of
 def measure(place: Place) -> list[Row]:
     run = place.start("texts", *ALL_QUESTIONS)
     config = load(run)
-    sampler = Sampler(run, config, ChatTokenizer(locate(run, 0)[0]))
+    tokenizer = ChatTokenizer(locate(run, 0)[0])
+    sampler = Sampler(run, config, tokenizer)
     rows = []
     for kind, ascii_only, target in (("ASCII", True, 100_000), ("non-ASCII", False, 50_000)):
         rows += scoring(kind, *pairs(sampler, ascii_only), target, place.size.repeats)
-    return rows + million(place, sampler)
+    return rows + million(place, Sampler(run, config, tokenizer))  # texts of all aliases, as questions have them
 
 
 def pairs(sampler: Sampler, ascii_only: bool) -> tuple[list[str], list[list[str]]]:
