@@ -4,7 +4,7 @@
     python -m analysis.patience run=demo patience=1 max=10 print=last    the iteration up to which it should be made
 
 Iteration n is the last one where t2 on validation of the best of M_0 .. M_n was reached k iterations ago or earlier, or
-where n = max. Reads runs/demo/iter_*/metrics.json; what comes after the last iteration has no say.
+where n = max. Reads runs/demo/iter_*/metrics.json; what comes after the last iteration does not matter.
 """
 
 import json

@@ -50,8 +50,9 @@ r1, r2 = pl.col("initial_reward").cast(pl.Float64), pl.col("correction_reward").
 class Options:
     """threshold: t, a reward of at least t is correct. margin: gains of at most this count as equal, for continuous
     rewards. The rest bounds what is kept, None is no bound: rows per question; kept-correct rows per improving one;
-    the share of verbatim copies among the kept (a correct answer repeated teaches to copy). siblings, first_turns: how
-    many rows of filtering.further there are at most for each kept one, None is none."""
+    the share of verbatim copies among the kept (a correct answer repeated teaches to copy). siblings: how many rows
+    of filtering.siblings there are at most for each kept-correct one of a question; first_turns: how many initial
+    answers are trained for each kept correction; None is none."""
 
     threshold: float = 0.5
     margin: float = 0.0

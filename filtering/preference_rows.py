@@ -55,7 +55,7 @@ def write(
 
 def drawn(texts: pl.DataFrame, seed: int) -> pl.DataFrame:
     """Add the number, 1 and on, of each text among the correct or the incorrect ones of its prompt, in the order of a
-    hash of the seed and its ids: the layout of the shards has no say."""
+    hash of the seed and its ids: the layout of the shards does not matter."""
     keys = texts.select("question_id", *KEYS).iter_rows()
     draw = pl.Series("draw", [stable_hash(seed, "preferences", *key) for key in keys], pl.Int64)
     return texts.with_columns(draw).with_columns(number=pl.col("draw").rank("ordinal").over(*PROMPT, "correct"))

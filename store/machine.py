@@ -43,8 +43,7 @@ def engine_memory(root: Path = Path("/")) -> dict[str, str]:
 
 def allocator(root: Path = Path("/")) -> dict[str, str]:
     """Return the environment in which a heap grows least: tcmalloc preloaded where the system has it; else glibc gives
-    blocks of a megabyte and more back at once. What the user has preloaded or tuned stays. root: where usr
-    is."""
+    blocks of a megabyte and more back at once. What the user has preloaded or tuned stays. root: where usr is."""
     if "LD_PRELOAD" in os.environ or any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ):
         return {}
     if library := tcmalloc(root):

@@ -99,7 +99,7 @@ def test_a_model_that_is_kept_ends_it_as_well_and_more_patience_goes_on(project)
         "stopped after iteration 3: no more than MAX=3 were asked for; validation t2 0.0, 16.7, 16.7, "
     )
     assert len(iterations(project, "kept")) == 4
-    assert last_line(auto(project, "kept", settings=KEPT)) == STOPPED  # what lies after it has no say
+    assert last_line(auto(project, "kept", settings=KEPT)) == STOPPED  # what lies after it does not matter
     assert len(iterations(project, "kept")) == 4
 
 

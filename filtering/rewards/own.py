@@ -71,7 +71,7 @@ def score(function: Function, rows: Rows) -> np.ndarray:
         found = alone if "scores" not in alone else found
     where = f", {rows.name(found['row'])}" if "row" in found else ""
     raise ConfigError(
-        f"reward.function={function.file}:{function.name}, {rows.place}{where}: {found['problem']}. Mend "
+        f"reward.function={function.file}:{function.name}, {rows.place}{where}: {found['problem']}. Fix "
         f"{function.file} and run the same command again"
     )
 

@@ -24,7 +24,7 @@ from store.shards import Manifest
         ([0.24, 0.315, 0.33, 0.328, 0.33], 2, 10, 4),
         ([0.3, 0.1, 0.2, 0.4], 2, 10, 2),  # 0.2 is above the last one, not above the best
         ([0.3, 0.1, 0.4, 0.1], 2, 10, None),
-        ([0.3, 0.2, 0.5, 0.6], 1, 10, 1),  # what comes later has no say
+        ([0.3, 0.2, 0.5, 0.6], 1, 10, 1),  # what comes later does not matter
         ([0.1, 0.2, 0.3], 1, 2, 2),
         ([0.1], 1, 0, 0),
         ([0.1, 0.2, 0.3, 0.4], 1, 2, 2),

@@ -80,7 +80,7 @@ def test_what_is_no_score_is_told_with_function_shard_and_row(score, body, said)
         score(body)
     told = str(error.value)
     assert told.startswith("reward.function=mine.py:score, shard-0") and said in told
-    assert told.endswith("Mend mine.py and run the same command again")
+    assert told.endswith("Fix mine.py and run the same command again")
 
 
 def test_a_loop_without_end_is_ended_and_its_row_named(score):
