@@ -6,6 +6,7 @@ Reads runs/demo/iter_*/trajectories/ and iter_*/metrics.json, and iter_*/rounds/
 """
 
 from analysis import recipes
+from analysis.iterations import finished_iterations, metrics_of
 from analysis.stats import rounds
 from analysis.summary import describe
 from analysis.trajectories import question_counts
@@ -13,7 +14,7 @@ from conf.schema import load
 from store.errors import ConfigError, stage_main
 from store.run import Run, stage_arguments
 from store.schemas import SPLITS
-from store.shards import MANIFEST, read_object
+from store.shards import MANIFEST
 
 
 def main(argv: list[str]) -> None:
@@ -24,7 +25,7 @@ def main(argv: list[str]) -> None:
     counts = {split: {it.number: question_counts(it, split) for it in iterations} for split in SPLITS}
     print(describe(run.name, counts))
     settings = load(run, rescored=True).model_dump(mode="json")
-    metrics = {it.number: read_object(it.metrics) for it in iterations if it.metrics.exists()}
+    metrics = {it.number: metrics_of(it) for it in finished_iterations(run)}
     for line in (*recipes.describe(settings, metrics), *recipes.replayed(run, settings, iterations[-1].number)):
         print(line)
     for iteration in iterations:

@@ -7,14 +7,11 @@ Iteration n is the last one where t2 on validation of the best of M_0 .. M_n was
 where n = max. Reads runs/demo/iter_*/metrics.json; what comes after the last iteration does not matter.
 """
 
-import json
 from collections.abc import Mapping, Sequence
-from itertools import takewhile
 
+from analysis.iterations import finished_iterations, metrics_of
 from store.errors import BadInput, ConfigError, stage_main
-from store.fingerprint import digest_bytes
 from store.run import MAX_ITERATION, Iteration, Run, stage_arguments
-from store.shards import corrupt, read_bytes, read_manifest
 
 
 def main(argv: list[str]) -> None:
@@ -41,22 +38,18 @@ def whole(arguments: Mapping[str, str], name: str, least: int) -> int:
 
 def validation_t2(run: Run) -> list[float]:
     """Return the share of correct corrections on validation of M_0, M_1, ..., up to the first that is not filtered."""
-    numbered = (run.iteration(number) for number in range(MAX_ITERATION + 1))
-    return list(map(t2_of, takewhile(lambda iteration: read_manifest(iteration.sft) is not None, numbered)))
+    return list(map(t2_of, finished_iterations(run)))
 
 
 def t2_of(iteration: Iteration) -> float:
     """Return t2 on validation; BadInput where no pair of it is left."""
-    manifest, content = read_manifest(iteration.sft), read_bytes(iteration.metrics)
-    if manifest is None or digest_bytes(content) != manifest.extra["metrics"]:
-        raise corrupt(iteration.metrics, f"it is not the file that {iteration.sft} names")
-    t2 = json.loads(content)["splits"]["validation"]["t2"]
+    t2 = metrics_of(iteration)["splits"]["validation"]["t2"]
     if t2 is None:
         raise BadInput(
             f"{iteration.metrics} has no pair of the split validation, so nothing tells when to stop: give a number of "
             "iterations, N=3 say, or start a run whose validation questions have room"
         )
-    return t2
+    return float(t2)
 
 
 def last_iteration(t2: Sequence[float], patience: int, most: int) -> int | None:

@@ -4,10 +4,10 @@ import json
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
+from analysis.iterations import finished_iterations, read_metrics
 from analysis.stats import rounds
 from analysis.stats.counts import QuestionCounts
 from analysis.stats.intervals import Estimate
@@ -16,10 +16,9 @@ from conf.schema import load
 from conf.stored import read_settings, samples_run
 from store.checkpoints import Checkpoint, locate
 from store.errors import ConfigError
-from store.fingerprint import digest_file
-from store.run import MAX_ITERATION, Iteration, Run
+from store.run import Iteration, Run
 from store.schemas import SPLITS
-from store.shards import QUARANTINED, Manifest, corrupt, read_bytes, read_manifest, required_manifest
+from store.shards import QUARANTINED, Manifest, read_bytes, required_manifest
 
 SAMPLED = ("initial_answers", "corrections")  # with samples_of, of the other run
 STAGES = (*SAMPLED, "trajectories", "sft")
@@ -73,13 +72,6 @@ def read_record(run: Run) -> RunRecord:
     )
 
 
-def finished_iterations(run: Run) -> list[Iteration]:
-    """M_0's iteration and those after it whose filtering is complete, up to the first gap; sft/ gets its manifest
-    last."""
-    numbered = (run.iteration(number) for number in range(MAX_ITERATION + 1))
-    return list(takewhile(lambda iteration: read_manifest(iteration.sft) is not None, numbered))
-
-
 def stage_folders(source: Run, iteration: Iteration) -> dict[str, Path]:
     """Where the tables of an iteration lie; `source` is the run that drew its samples."""
     samples = source.iteration(iteration.number)
@@ -101,18 +93,6 @@ def read_iteration(source: Run, iteration: Iteration) -> IterationRecord:
         costs=read_costs(iteration.stats),
         rounds={split: curve for split, curve in curves.items() if curve},
     )
-
-
-def read_metrics(iteration: Iteration, manifests: dict[str, Manifest]) -> dict[str, Any]:
-    """metrics.json, if it is the one that sft/ was made with and sums up these trajectories."""
-    path = iteration.metrics
-    content = read_bytes(path)
-    if digest_file(path) != manifests["sft"].extra["metrics"]:
-        raise corrupt(path, f"it is not the file that {iteration.sft} names")
-    metrics = json.loads(content)
-    if metrics["trajectories"] != manifests["trajectories"].digest:
-        raise corrupt(path, f"it sums up other trajectories than those in {iteration.trajectories}")
-    return metrics
 
 
 def read_costs(folder: Path) -> dict[str, dict[str, Any]]:

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from analysis.record import RunRecord, finished_iterations
+from analysis.iterations import finished_iterations
+from analysis.record import RunRecord
 from analysis.stats.counts import QuestionCounts
 from analysis.stats.intervals import Estimate, estimate_figures
 from analysis.stats.selection import best

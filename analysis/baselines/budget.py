@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from analysis.record import finished_iterations, read_metrics
+from analysis.iterations import finished_iterations, metrics_of
 from conf.schema import load
 from store.errors import ConfigError
 from store.run import Iteration, Run
@@ -66,10 +66,3 @@ def inference_tokens(iteration: Iteration) -> int:
 def split_metrics(iteration: Iteration, split: str) -> dict[str, Any]:
     """Return a split's entry in metrics.json."""
     return metrics_of(iteration)["splits"][split]
-
-
-def metrics_of(iteration: Iteration) -> dict[str, Any]:
-    """metrics.json of a finished iteration, verified."""
-    folders = {"trajectories": iteration.trajectories, "sft": iteration.sft}
-    manifests = {stage: required_manifest(folder, "make iterate") for stage, folder in folders.items()}
-    return read_metrics(iteration, manifests)

@@ -7,13 +7,12 @@ from typing import NamedTuple
 from analysis.baselines import votes
 from analysis.baselines.budget import (
     inference_tokens,
-    metrics_of,
     split_metrics,
     trained_iterations,
     training_tokens,
 )
 from analysis.baselines.table import Baseline
-from analysis.record import finished_iterations
+from analysis.iterations import finished_iterations, metrics_of
 from analysis.stats.comparisons import compare
 from analysis.stats.counts import QuestionCounts
 from analysis.stats.intervals import estimate_figures

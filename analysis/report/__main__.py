@@ -10,7 +10,8 @@ Every report is one file that opens from disk and asks nothing of a network.
 
 from fnmatch import fnmatchcase
 
-from analysis.record import finished_iterations, read_record
+from analysis.iterations import finished_iterations
+from analysis.record import read_record
 from analysis.report.comparison_report import comparison_report
 from analysis.report.run_report import run_report
 from store.errors import ConfigError, stage_main

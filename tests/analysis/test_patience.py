@@ -60,7 +60,9 @@ def run(tmp_path, monkeypatch) -> Run:
 
 
 def publish(run: Run, number: int, t2: float | None) -> None:
-    content = json.dumps({"splits": {"validation": {"t2": t2}}}).encode()
+    trajectories = Manifest("trajectories", number, {}, {}, 0, 0, 0, {})
+    trajectories.write(run.iteration(number).trajectories)
+    content = json.dumps({"trajectories": trajectories.digest, "splits": {"validation": {"t2": t2}}}).encode()
     write_atomic(run.iteration(number).metrics, content, replace=True)
     Manifest("sft", number, {}, {}, 0, 0, 0, {}, extra={"metrics": digest_bytes(content)}).write(
         run.iteration(number).sft

@@ -5,7 +5,8 @@ import shutil
 
 import pytest
 
-from analysis.record import finished_iterations, read_record
+from analysis.iterations import finished_iterations
+from analysis.record import read_record
 from analysis.report.provenance import quarantined
 from analysis.report.run_report import run_report
 from analysis.report.warnings import warnings
