@@ -21,6 +21,7 @@ from pydantic import (
 
 from conf.identity import DEFAULTED, EXECUTION
 from conf.question_files import check_columns, check_origins, check_splits
+from conf.recipes import check_recipe
 from conf.reward_file import check_reward
 from conf.stored import check_format, read_settings, verify_checksum
 from store.errors import ConfigError
@@ -302,6 +303,7 @@ def validate(values: dict[str, Any]) -> Config:
             f"eval.greedy gives one answer, eval.num_samples={config.eval.num_samples}: set one of them otherwise"
         )
     check_pinned(config.model)
+    check_strategy(config.strategy)
     check_recipe(config)
     check_columns(config.data.columns.model_dump(), {"reward": config.reward.columns, "prompt": config.prompt.columns})
     if config.prompt.columns and config.compat.separate_training_prompt:
@@ -314,33 +316,8 @@ def validate(values: dict[str, Any]) -> Config:
     return config
 
 
-def check_recipe(config: Config) -> None:
-    """Raise ConfigError for settings of recipes (docs/recipes.md) that do not go together."""
-    prompt, siblings = config.prompt, config.filter.pairing == "siblings"
-    both, strategy = config.strategy.trains_on == "both", config.strategy
-    named = {
-        f"prompt={prompt.name} (verdict)": prompt.verdict is not None,
-        f"prompt.num_answers={prompt.num_answers}": prompt.num_answers > 1,
-        "filter.pairing=siblings": siblings,
-        "strategy.trains_on=both": both,
-    }
-    recipes = [name for name, is_on in named.items() if is_on]
-    other = ("cross_pairing", "separate_training_prompt")
-    if recipes and (compat := [f"compat.{name}" for name in other if getattr(config.compat, name)]):
-        raise ConfigError(f"{recipes[0]} does not go with {compat[0]}, which repeats the authors' code: leave one out")
-    if config.eval.rounds > 1 and (prompt.verdict or prompt.num_answers > 1):
-        raise ConfigError(f"{recipes[0]} corrects an answer once: set eval.rounds=1, not {config.eval.rounds}")
-    for key, number in (("sampling.num_initial", config.sampling.num_initial),
-                        ("eval.num_samples", config.eval.num_samples)):  # fmt: skip
-        if number < prompt.num_answers:
-            raise ConfigError(f"prompt.num_answers={prompt.num_answers} are read, {key}={number}: set it to as many")
-    if prompt.verdict and prompt.num_answers > 1:
-        raise ConfigError(f"{recipes[0]} keeps one answer, and {recipes[1]} shows several: leave one of them out")
-    if siblings and (strategy.filter != "non_decreasing" or strategy.trains_on not in ("corrections", "both")):
-        raise ConfigError(
-            f"filter.pairing=siblings goes with strategy.filter=non_decreasing and trained corrections, as in ENF; "
-            f"strategy={strategy.name} has {strategy.filter} and {strategy.trains_on}"
-        )
+def check_strategy(strategy: Strategy) -> None:
+    """Raise ConfigError for a filter that says nothing about what is trained."""
     if strategy.filter not in FILTERS_BY_TARGET[strategy.trains_on]:
         raise ConfigError(
             f"strategy.filter={strategy.filter} does not fit strategy.trains_on={strategy.trains_on}, which takes "
