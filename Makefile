@@ -87,9 +87,13 @@ base: questions
 generate-0: base
 	$(PYTHON) -m generation run=$(RUN) iteration=0   # y1 ~ M_0(x), y2 ~ M_0(x, y1)
 
+# The settings of a run have this section where a reward of its asks a judge.
+judge = if grep -q '^judge:' runs/$(RUN)/config.yaml; then $(PYTHON) -m judging run=$(RUN) iteration=$(1); fi
+
 define filter_rules
 .PHONY: filter-$(1)
 filter-$(1): generate-$(1)
+	@$$(call judge,$(1))
 	$$(PYTHON) -m filtering run=$$(RUN) iteration=$(1)   # D_$(1)
 endef
 
@@ -150,6 +154,7 @@ start: setup  ## can M_0 start, and with which N_INIT and N_CORR? From RUN's sam
 SAMPLED = $(patsubst runs/$(FROM)/iter_%/corrections/_MANIFEST.json,%,$(sort $(wildcard runs/$(FROM)/iter_*/corrections/_MANIFEST.json)))
 
 define filter_again
+@$(call judge,$(n))
 $(PYTHON) -m filtering run=$(RUN) iteration=$(n)
 
 endef

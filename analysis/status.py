@@ -16,7 +16,8 @@ from store.errors import ConfigError, PipelineError, stage_main
 from store.run import RUN_NAME, RUNS, Run, stage_arguments
 from store.shards import read_manifest
 
-TABLES = ("initial_answers", "corrections", "corrections_[0-9][0-9]", "trajectories", "rounds", "sft", "preferences")
+TABLES = ("initial_answers", "corrections", "corrections_[0-9][0-9]", "judgements", "trajectories", "rounds", "sft",
+          "preferences")  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ PARTS = (
     "checkpoint",
     "initial_answers",
     "corrections",
+    "judgements",
     "trajectories",
     "rounds",
     "sft",
@@ -99,6 +100,9 @@ class Walk:
             "initial_answers": samples.initial_answers,
             "corrections": samples.corrections,
         } | {corrections.name: corrections for corrections in samples.further_corrections}
+        if iteration.judgements.exists():
+            self.attempt(iteration.judgements, self.shards, iteration.judgements, joined)
+            joined = joined | {"judgements": iteration.judgements}
         self.attempt(iteration.trajectories, self.shards, iteration.trajectories, joined)
         if iteration.rounds.exists():
             self.attempt(iteration.rounds, self.shards, iteration.rounds, joined)

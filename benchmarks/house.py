@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
-FLOORS = (("analysis",), ("generation", "filtering", "training"), ("data",), ("conf",), ("store",))
-STAGES = FLOORS[1]
+FLOORS = (
+    ("analysis",), ("judging",), ("generation", "filtering", "training"), ("data",), ("conf",), ("store",)
+)  # fmt: skip
+STAGES = (*FLOORS[1], *FLOORS[2])
 BESIDE = ("benchmarks", "faults", "tests")
 ROOMS = tuple(room for floor in FLOORS for room in floor)
 BOX, GAP, HEIGHT = 200, 40, 64  # pixels of the drawing

@@ -33,7 +33,8 @@ from store.stage import ANOTHER_RUN, archive_superseded
 FOLDER = Path(__file__).parent
 # Sections whose keys are a library's own names, or named by the user.
 OPEN = ("engine.args", "engine.throughput", "sampling.args", "training.args", "training.throughput", "peft.args",
-        "launcher.args", "data.files", "data.splits", "model.template_args")  # fmt: skip
+        "launcher.args", "data.files", "data.splits", "model.template_args", "judge.args",
+        "judge.template_args")  # fmt: skip
 OVERRIDE = re.compile(r"[+~]{0,2}(?!hydra\b)[A-Za-z_][\w./@-]*(=.*)?", re.DOTALL)  # Hydra's own keys do nothing here
 CREDENTIALS = re.compile(
     r"(?i)://[^/\s]*:[^/\s]*@|(^|[._+])(\w+_)?(token|secret|password|api_?key)=.|\b(hf_|sk-)\w{16}"
@@ -157,7 +158,7 @@ def write(run: Run, values: dict[str, Any], overrides: list[str]) -> None:
         *parents, leaf = key.split(".")
         source = values
         for parent in parents:
-            source = source[parent]
+            source = source.get(parent, {})
         if leaf in source or key not in DEFAULTED:
             target = execution
             for parent in parents:

@@ -17,14 +17,32 @@ EXECUTION = (
     "training.stop_check",
     "training.max_length",
     "reward.timeout",
+    "reward.max_unscorable",
+    "judge.endpoint",
+    "judge.concurrency",
+    "judge.timeout",
+    "judge.retries",
+    "judge.max_total_tokens",
+    "judge.table",
 )
-DEFAULTED = ("reward.timeout",)  # of these, what is not written where it has its default
+# Of these, what is not written where it has its default.
+DEFAULTED = ("reward.timeout", "reward.max_unscorable", *(key for key in EXECUTION if key.startswith("judge.")))
 # What a run that scores another's samples (samples_of) decides for itself.
-SCORING = ("run", "samples_of", "reward", "filter", "compat", "strategy.name", "strategy.filter", "strategy.trains_on")
+SCORING = (
+    "run",
+    "samples_of",
+    "reward",
+    "judge",
+    "filter",
+    "compat",
+    "strategy.name",
+    "strategy.filter",
+    "strategy.trains_on",
+)
 # How many samples a question gets: the first samples of a question are the same in a run that draws more of them.
 SAMPLE_SIZES = ("sampling.num_initial", "sampling.num_corrections", "eval.num_samples", "eval.rounds")
 # What M_0's samples do not depend on: runs of a sweep that differ in these alone share them.
-AFTER_BASE_MODEL = ("strategy", "reward", "filter", "training", "peft", "compat", "eval.initialization")
+AFTER_BASE_MODEL = ("strategy", "reward", "judge", "filter", "training", "peft", "compat", "eval.initialization")
 # What tells the seeds of one experiment apart; the rest of config.yaml that is not a setting is no difference either.
 SEEDS = ("run", "seed", "overrides", "digest")
 

@@ -7,8 +7,10 @@ LoraConfig); everything else is ours. `load` is how a stage gets its run's setti
 import difflib
 import math
 import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from types import UnionType
+from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin
 
 from pydantic import (
     BaseModel,
@@ -20,6 +22,7 @@ from pydantic import (
 )
 
 from conf.identity import DEFAULTED, EXECUTION
+from conf.judges import check_judge
 from conf.question_files import check_columns, check_origins, check_splits
 from conf.recipes import check_recipe
 from conf.reward_file import check_reward
@@ -180,12 +183,34 @@ class Reward(Section):
     columns: list[str] = []  # of data.columns.more, that it takes
     timeout: int = Field(600, ge=1)  # seconds it may take for a shard
     weights: dict[str, Annotated[float, Field(gt=0)]] | None = None  # of the parts of the reward `weighted`
-    added = ("function", "columns", "timeout", "weights")
+    max_unscorable: float = Field(0.01, ge=0, le=1)  # of an iteration's pairs; above it filtering stops
+    added = ("function", "columns", "timeout", "weights", "max_unscorable")
 
     @property
     def computed(self) -> list[str]:
         """Return every reward that is computed, the chosen one first."""
         return list(dict.fromkeys([self.name, *(self.weights or ()), *self.also]))
+
+
+class ModelJudge(Section):
+    kind: Literal["model"]
+    model: str | None  # a folder; None: M_0
+    prompt: list[Message] = Field(min_length=1)
+    template_args: dict[str, Any]
+    table: str | None
+
+
+class EndpointJudge(Section):
+    kind: Literal["endpoint"]
+    model: str
+    prompt: list[Message] = Field(min_length=1)
+    args: dict[str, Any]  # of the client's chat.completions.create
+    endpoint: str = Field(pattern=r"^https?://[^\s@]+$")
+    concurrency: int = Field(ge=1, le=1000)
+    timeout: float = Field(gt=0)  # seconds
+    retries: int = Field(ge=0, le=100)
+    max_total_tokens: int | None = Field(ge=1)
+    table: str | None
 
 
 class Filter(Section):
@@ -287,6 +312,8 @@ class Config(Section):
     peft: Peft
     launcher: Launcher
     compat: Compat
+    judge: Annotated[EndpointJudge | ModelJudge, Field(discriminator="kind")] | None = None  # of the reward `judge`
+    added = ("judge",)
 
 
 def validate(values: dict[str, Any]) -> Config:
@@ -309,6 +336,7 @@ def validate(values: dict[str, Any]) -> Config:
     if config.prompt.columns and config.compat.separate_training_prompt:
         raise ConfigError("prompt.columns does not go with compat.separate_training_prompt, whose prompt has none")
     check_reward(config.reward.computed, config.reward.function, config.reward.weights)
+    check_judge(config.reward.computed, config.judge)
     data = config.data.model_dump()
     check_splits(data["splits"], data["files"])
     for name, origins in data["files"].items():
@@ -335,7 +363,8 @@ def check_pinned(model: Model) -> None:
 
 
 def _describe(error: Any) -> str:
-    key = ".".join(map(str, error["loc"]))
+    section, *rest = error["loc"]
+    key = ".".join(map(str, [section, *(rest[1:] if section == "judge" else rest)]))  # not which kind of judge it is
     if error["type"] == "extra_forbidden":
         return f"{key} is not a setting{nearest(key, known_keys(Config))}"
     advice = grid_advice(key, error["input"]) if isinstance(error["input"], str) else ""
@@ -360,9 +389,18 @@ def known_keys(section: type[BaseModel], prefix: str = "") -> list[str]:
     keys = []
     for name, field in section.model_fields.items():
         keys.append(prefix + name)
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            keys += known_keys(field.annotation, f"{prefix}{name}.")
+        for part in sections_in(field.annotation):
+            keys += known_keys(part, f"{prefix}{name}.")
     return keys
+
+
+def sections_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    """Yield the section that a setting is, or those that it may be."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    elif get_origin(annotation) in (Union, UnionType, Annotated):
+        for part in get_args(annotation):
+            yield from sections_in(part)
 
 
 def execution_file(run: Run) -> Path:
@@ -382,7 +420,7 @@ def load(run: Run, rescored: bool = False) -> Config:
         source: Any = execution
         target = values
         for parent in parents:
-            source, target = source.get(parent), target[parent]
+            source, target = source.get(parent), target.get(parent)
         if not isinstance(source, dict) or leaf not in source:
             if key in DEFAULTED:
                 continue

@@ -36,26 +36,30 @@ def main(argv: list[str]) -> None:
     settings, label = settings_of(config), f"iter_{n:02d} filtering"
     with locked(run):
         num_corrections = {split: samples_per_question(config, split).num_corrections for split in SPLITS}
-        source = Source(samples_run(run), n, num_corrections, into=run, rounds=config.eval.rounds)
+        rounds, judged = config.eval.rounds, config.judge is not None
+        source = Source(samples_run(run), n, num_corrections, into=run, rounds=rounds, judged=judged)
         stage.refuse_other_function(run, source, settings.scoring)
         if stage.is_complete(source, settings):
             print(f"{label}: complete", flush=True)
             return
         setting = config.launcher.filter_processes or (1 if settings.scoring.function else 0)  # its memory is unknown
         started, processes = time.monotonic(), num_processes(setting, source.num_pairs)
-        summary = filter_iteration(source, settings, n, processes)
+        summary = filter_iteration(source, settings, n, processes, config.reward.max_unscorable)
         print(f"{label}: {stage.publish_stats(source, started, processes)}\n{describe(summary)}", flush=True)
 
 
-def filter_iteration(source: Source, settings: Settings, n: int, processes: int = 1) -> dict[str, Any]:
-    """Write the trajectories of iteration n, its metrics.json and D_n; return what metrics.json holds."""
+def filter_iteration(
+    source: Source, settings: Settings, n: int, processes: int = 1, max_unscorable: float = 0.01
+) -> dict[str, Any]:
+    """Write the trajectories of iteration n, its metrics.json and D_n; return what metrics.json holds. max_unscorable:
+    the share of pairs that may be left out."""
     header = stage.header_of(source, settings, n)
     files = [(split, file) for split in SPLITS for file in source.files(split)]
     end = end_of_turn(source) if settings.trains_on == "gold_answers" else None
     with spread(min(processes, len(files)), source, settings) as each:
         # Read the questions x_i, y1_ij and y2_ijk; join every y2_ijk with its own y1_ij; score: r(y1), r(y2).
         scores, pairs, quarantined = zip(*each(shards.score, files), strict=True)
-        stage.refuse_unscorable(source, pairs, quarantined)
+        stage.refuse_unscorable(source, pairs, quarantined, max_unscorable)
 
         # Select D_n: D+ = {r(y2) > r(y1)}, Improving, or D+ ∪ D=, D= = {r(y2) = r(y1) >= t}, Non-decreasing.
         together, ends = pl.concat(pairs), accumulate(map(len, pairs))

@@ -1,5 +1,6 @@
 """From a run's configuration to the plain values of this stage; the configuration ends here."""
 
+from conf.judges import identity
 from conf.schema import Config, Reward, Strategy
 from filtering.compat import equal_only_filter, whole_text_score
 from filtering.filters import Options
@@ -34,6 +35,7 @@ def settings_of(config: Config) -> Settings:
             config.prompt.verdict.model_dump() if config.prompt.verdict else None,
             function_of(config.reward),
             config.reward.weights,
+            identity(config.judge) if config.judge else None,
         ),
         compat=[name for name, value in config.compat.model_dump().items() if value],
         training_prompt=training_prompt(config),

@@ -46,7 +46,8 @@ def main(argv: list[str]) -> None:
     num_corrections = {split: samples_per_question(config, split).num_corrections for split in SPLITS}
     with locked(run):
         for n in numbers:
-            source = Source(samples_run(run), n, num_corrections, into=run, rounds=config.eval.rounds)
+            rounds, judged = config.eval.rounds, config.judge is not None
+            source = Source(samples_run(run), n, num_corrections, into=run, rounds=rounds, judged=judged)
             processes = num_processes(config.launcher.filter_processes, source.num_pairs)
             print(f"iter_{n:02d} preferences: {prefer(source, config.seed, int(size), processes)}", flush=True)
 

@@ -21,7 +21,8 @@ def scored(source: Source, scoring: Scoring, split: str) -> dict[str, pl.DataFra
             ids = corrections["question_id"].to_list()
             questions = source.questions(split, path, ids)
             texts, golds = Texts(corrections["text"].to_list()), Golds(questions["answers"].to_pylist())
-            asked = Asked(questions, range(len(texts)), str(path), partial(name_of, corrections))
+            name, judgements = partial(name_of, corrections), source.judgements(path.name)
+            asked = Asked(questions, range(len(texts)), str(path), name, judgements)
             rewards = pl.Series(score(scoring.chosen, scoring, texts, golds, asked))
             found.setdefault(path.name, []).append(to_rows(corrections, rewards, scoring.threshold, split, turn))
     return {file: pl.concat(parts) for file, parts in found.items()}

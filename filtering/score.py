@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from conf.judges import JUDGE
 from conf.reward_file import OWN, WEIGHTED, check_reward
 from filtering.rewards import GOLD_PROBLEMS, REWARDS, own, require_known
 from filtering.rewards.own import TIMEOUT, Function
@@ -50,6 +51,8 @@ def main(argv: list[str]) -> None:
     if not {"reward", "file"} <= arguments.keys():
         raise ConfigError(f"reward= and file= are needed. {USAGE}")
     require_known([arguments["reward"]])
+    if arguments["reward"] == JUDGE:
+        raise ConfigError(f"reward={JUDGE} asks a model: look at a run's with `python -m analysis.agreement run=<run>`")
     if arguments["reward"] == WEIGHTED:
         raise ConfigError(f"reward={WEIGHTED} is made of others: look at each of them with this command")
     check_reward([arguments["reward"]], arguments.get("reward.function"))

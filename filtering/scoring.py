@@ -8,7 +8,9 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from conf.reward_file import OWN, WEIGHTED
+from conf.judges import JUDGE
+from conf.reward_file import WEIGHTED
+from filtering.judged import Judgements
 from filtering.pairs import ANSWER, PAIR, Samples
 from filtering.rewards import REWARDS, own
 from filtering.rewards.texts import Golds, Texts
@@ -17,12 +19,13 @@ from filtering.settings import Scoring
 
 class Asked(NamedTuple):
     """What n texts answer. rows: of the questions, one for each text. place, name: where the texts are from, and which
-    each one is, for messages."""
+    each one is, for messages. judgements: of these texts, where there is a judge."""
 
     questions: pa.Table
     rows: Sequence[int]
     place: str
     name: Callable[[int], str]
+    judgements: Judgements | None = None
 
 
 def score(reward: str, scoring: Scoring, texts: Texts, golds: Golds, asked: Asked) -> np.ndarray:
@@ -30,10 +33,13 @@ def score(reward: str, scoring: Scoring, texts: Texts, golds: Golds, asked: Aske
     if reward == WEIGHTED:
         parts = {part: score(part, scoring, texts, golds, asked) for part in scoring.weights or ()}
         return weighted_mean(scoring, parts)
-    if reward != OWN:
+    if reward in REWARDS:
         return REWARDS[reward](texts, golds)
-    assert scoring.function is not None  # conf.reward_file.check_reward
     questions = asked.questions["question"].to_pylist()
+    if reward == JUDGE:
+        assert asked.judgements is not None  # conf.judges.check_judge
+        return asked.judgements.score([questions[row] for row in asked.rows], texts, golds)
+    assert scoring.function is not None  # conf.reward_file.check_reward
     columns = {name: list(map(json.loads, asked.questions[name].to_pylist())) for name in scoring.function.columns}
     rows = own.Rows(
         [questions[row] for row in asked.rows], texts, [list(aliases) for aliases in golds],
@@ -42,9 +48,11 @@ def score(reward: str, scoring: Scoring, texts: Texts, golds: Golds, asked: Aske
     return own.score(scoring.function, rows)
 
 
-def score_samples(scoring: Scoring, samples: Samples, place: str) -> dict[str, np.ndarray]:
+def score_samples(
+    scoring: Scoring, samples: Samples, place: str, judgements: Judgements | None = None
+) -> dict[str, np.ndarray]:
     """Return the scores of the texts of some samples, by every reward."""
-    asked = Asked(samples.questions, samples.text_questions, place, lambda text: name_of(samples, text))
+    asked = Asked(samples.questions, samples.text_questions, place, lambda text: name_of(samples, text), judgements)
     parts = [reward for reward in scoring.rewards if reward != WEIGHTED]
     scores = {reward: score(reward, scoring, samples.texts, samples.golds, asked) for reward in parts}
     if WEIGHTED in scoring.rewards:

@@ -11,7 +11,8 @@ from filtering.rewards.own import Function
 class Scoring:
     """rewards: all that are computed, `chosen` among them; a chosen reward of at least `threshold` (t) is correct.
     expects_marker: the prompt asks for a marked final answer. verdict: the words {keep, replace} that corrections begin
-    with, None where they do not. function: of the reward `python`. weights: of the parts of `weighted`."""
+    with, None where they do not. function: of the reward `python`. weights: of the parts of
+    `weighted`. judge: what decides the judgements of the reward `judge`, but for the content of a model."""
 
     rewards: list[str]
     chosen: str
@@ -20,6 +21,7 @@ class Scoring:
     verdict: dict[str, str] | None = None
     function: Function | None = None
     weights: dict[str, float] | None = None
+    judge: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -55,4 +57,4 @@ class Settings:
         return values
 
 
-ADDED = {"siblings", "first_turns", "verdict", "num_answers", "function", "weights"}
+ADDED = {"siblings", "first_turns", "verdict", "num_answers", "function", "weights", "judge"}

@@ -32,7 +32,8 @@ def score(source: Source, settings: Settings, split: str, file: str) -> tuple[Sc
     other pairs."""
     columns = ("initial_answer", *(("prompt_token_ids",) if settings.num_answers else ()))
     samples = read_samples(source, settings.compat, split, file, *columns, verdict=settings.scoring.verdict)
-    scores = score_samples(settings.scoring, samples, str(source.samples.corrections / file))
+    place, judgements = str(source.samples.corrections / file), source.judgements(file)
+    scores = score_samples(settings.scoring, samples, place, judgements)
     empty = {"empty": [not text.strip() for text in samples.texts]}
     pairs = with_texts(samples, scores | empty)
     scored, unscorable = scorable(pairs, scores)

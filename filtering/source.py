@@ -12,10 +12,11 @@ import polars as pl
 import pyarrow as pa
 
 from data.overlap import FLAGS, read_overlap, shared_with_train
+from filtering.judged import Judgements
 from store.errors import CorruptArtifact
 from store.fingerprint import digest_bytes
 from store.run import Run
-from store.schemas import CORRECTIONS, INITIAL_ANSWERS, QUESTIONS, questions
+from store.schemas import CORRECTIONS, INITIAL_ANSWERS, JUDGEMENTS, QUESTIONS, questions
 from store.shards import QUARANTINED, corrupt, iter_shards, read_bytes, read_listed, required_manifest, split_shards
 
 Listing = tuple[Path, dict[str, dict[str, Any]]]  # a folder, and what its manifest says of shards in it
@@ -26,11 +27,12 @@ SAMPLED = ("question_id", "init_index", "text", "finish_reason")
 class Source:
     """The finished generation stage of an iteration of `run`. num_corrections: N_corr of each split. into: the run that
     scores these samples and has the folder written to, where it is another (`samples_of`). rounds: of correction, on
-    held-out questions."""
+    held-out questions. judged: `into` has judgements of the texts."""
 
     def __init__(
-        self, run: Run, iteration: int, num_corrections: dict[str, int], into: Run | None = None, rounds: int = 1
-    ) -> None:
+        self, run: Run, iteration: int, num_corrections: dict[str, int], into: Run | None = None, rounds: int = 1,
+        judged: bool = False,
+    ) -> None:  # fmt: skip
         self.run, self.samples = run, run.iteration(iteration)
         self.folder = (into or run).iteration(iteration)
         self.num_corrections = num_corrections
@@ -44,6 +46,8 @@ class Source:
         self._rounds = {
             turn: required_manifest(self.samples.corrections_of(turn), made_by) for turn in self.further_rounds
         }
+        asked_by = f"python -m judging run={(into or run).name} iteration={iteration}"
+        self.judged = required_manifest(self.folder.judgements, asked_by) if judged else None
         corrected = self._corrections.extra["initial_answers"]
         if corrected != self._answers.digest:
             raise CorruptArtifact(
@@ -58,7 +62,9 @@ class Source:
             "questions": self._questions.digest,
             "initial_answers": self._answers.digest,
             "corrections": self._corrections.digest,
-        } | {self.samples.corrections_of(turn).name: manifest.digest for turn, manifest in self._rounds.items()}
+            **{self.samples.corrections_of(turn).name: manifest.digest for turn, manifest in self._rounds.items()},
+            **({"judgements": self.judged.digest} if self.judged else {}),
+        }
 
     @property
     def num_pairs(self) -> int:
@@ -114,6 +120,16 @@ class Source:
         folder, manifest = self.samples.corrections_of(turn), self._rounds[turn]
         for file, table in iter_shards(folder, manifest, split, CORRECTIONS, columns):
             yield folder / file, pl.DataFrame(pl.from_arrow(table))
+
+    def judgements(self, file: str) -> Judgements | None:
+        """Return what the judge said of the texts of a shard, of all turns; None where there is no judge."""
+        if self.judged is None:
+            return None
+        path, judge = self.folder.judgements / file, self.judged.extra["judge"]
+        if file not in self.judged.shards:
+            raise corrupt(path, "its manifest does not name it")
+        table = read_listed(path, self.judged.shards[file], JUDGEMENTS, ("key", "score"))
+        return Judgements.of(path, judge, self.judged.extra["shows_golds"], table)
 
     @cached_property
     def quarantined(self) -> Counter[tuple[str, int]]:

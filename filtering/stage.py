@@ -21,8 +21,6 @@ from store.schemas import ROUNDS
 from store.shards import QUARANTINED, Manifest, read_manifest, read_shard, shard_name
 from store.stage import archive_superseded, check_no_unexpected_files, fingerprint, finished
 
-MAX_UNSCORABLE_SHARE = 0.01
-
 Shard = tuple[str, str]  # split, file
 
 
@@ -51,14 +49,16 @@ def header_of(source: Source, settings: Settings, iteration: int) -> dict[str, A
     return header
 
 
-def refuse_unscorable(source: Source, pairs: Iterable[pl.DataFrame], quarantined: Iterable[Rows]) -> None:
-    """Raise BadInput when more than 1 % of the pairs could not be scored."""
+def refuse_unscorable(
+    source: Source, pairs: Iterable[pl.DataFrame], quarantined: Iterable[Rows], max_share: float
+) -> None:
+    """Raise BadInput when more than a share of the pairs could not be scored."""
     lost = [row for rows in quarantined for row in rows]
     num_pairs = len(lost) + sum(map(len, pairs))
-    if len(lost) > MAX_UNSCORABLE_SHARE * num_pairs:
+    if len(lost) > max_share * num_pairs:
         raise BadInput(
             f"{source.folder.dir}: {len(lost)} of {num_pairs} pairs could not be scored, e.g. {lost[0]}, "
-            f"and at most {MAX_UNSCORABLE_SHARE:.0%} may be left out: choose another reward"
+            f"and at most {max_share:.0%} may be left out: choose another reward, or give reward.max_unscorable=<share>"
         )
 
 
@@ -126,6 +126,7 @@ def finish(
         "reward": settings.scoring.chosen,
         "threshold": settings.scoring.threshold,
         **{name: scoring[name] for name in ("function", "weights") if name in scoring},
+        **({"judge": source.judged.extra["costs"]} if source.judged else {}),
         "filter": {"name": settings.filter} | settings.identity()["options"],
         "compat": settings.compat,
         "splits": splits,

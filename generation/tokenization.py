@@ -101,7 +101,11 @@ class ChatTokenizer:
 
     def count(self, texts: list[str]) -> list[int]:
         """Return how many tokens each text has by itself."""
-        return [len(self._backend.encode(text, add_special_tokens=False).ids) for text in texts]
+        return list(map(len, map(self.begun_with, texts)))
+
+    def begun_with(self, text: str) -> list[int]:
+        """Return the token ids of a text by itself, as an answer begins with it."""
+        return self._backend.encode(text, add_special_tokens=False).ids
 
     def decode(self, token_ids: list[int]) -> str:
         """Return a completion's text, without special tokens; bytes that are no UTF-8 become U+FFFD.

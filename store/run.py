@@ -1,7 +1,8 @@
 """Where everything of a run lies, how a run may be called, and who works on it.
 
 runs/<run>/config.yaml, questions/, base_model.json
-runs/<run>/iter_<n>/checkpoint/, initial_answers/, corrections/, trajectories/, sft/, metrics.json, stats/, logs/
+runs/<run>/iter_<n>/checkpoint/, initial_answers/, corrections/, judgements/, trajectories/, sft/, metrics.json, stats/,
+logs/
 """
 
 import contextlib
@@ -54,6 +55,11 @@ class Iteration:
     def further_corrections(self) -> list[Path]:
         """The folders of rounds 2 and on that are there."""
         return sorted(self.dir.glob("corrections_[0-9][0-9]"))
+
+    @property
+    def judgements(self) -> Path:
+        """What a judge said of the texts, for the reward `judge`."""
+        return self.dir / "judgements"
 
     @property
     def trajectories(self) -> Path:

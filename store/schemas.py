@@ -59,6 +59,19 @@ CORRECTIONS = _schema(
     *_SAMPLE,
 )
 
+# What a judge said (reward=judge): a row for every different text of a question.
+JUDGEMENTS = _schema(
+    ("key", pa.string()),  # of judge, question, text, and gold answers where it is shown them (filtering.judged)
+    ("question_id", pa.string()),
+    ("text", pa.string()),  # as rewards get it
+    ("score", pa.float32()),  # probability of Yes; NaN where it could not be judged
+    ("said", pa.string()),  # the answer, or why there is none
+    ("prompt_tokens", pa.int32()),
+    ("completion_tokens", pa.int32()),
+    ("seconds", pa.float32()),
+    ("asked_in", pa.string()),  # <run>/iter_<n>, the first that wanted to know
+)
+
 # `trajectories` adds initial_<reward> and correction_<reward> for every reward computed: see `trajectories()`.
 _TRAJECTORY = (
     ("question_id", pa.string()),

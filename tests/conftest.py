@@ -11,8 +11,8 @@ import pytest
 for name in ("MAKELEVEL", "MAKEFLAGS", "MFLAGS"):  # of `make test`: a make that a test runs is no part of it
     os.environ.pop(name, None)
 ROOT = Path(__file__).parents[1]
-ROOMS = ("Makefile", "sweep.py", "store", "conf", "data", "generation", "filtering", "training", "analysis",
-         "requirements", ".venv")  # fmt: skip
+ROOMS = ("Makefile", "sweep.py", "store", "conf", "data", "generation", "filtering", "training", "judging",
+         "analysis", "requirements", ".venv")  # fmt: skip
 
 TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"

@@ -13,7 +13,7 @@ from store.schemas import INITIAL_ANSWERS
 from store.shards import iter_shards, required_manifest
 from tests.conftest import ROOT
 
-ROOMS = ("store", "conf", "data", "generation", "filtering", "training")
+ROOMS = ("store", "conf", "data", "generation", "filtering", "training", "judging")
 DIFFS = re.findall(r"```diff\n(.*?)```", (ROOT / "docs" / "extending.md").read_text(encoding="utf-8"), re.DOTALL)
 SETTINGS = ["device=cpu", "data=capitals", "prompt=terse", "strategy=EAF", "engine=echo", "reward=prefix"]
 

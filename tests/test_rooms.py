@@ -8,7 +8,7 @@ import pytest
 from benchmarks.house import STAGES, functions, takes_all
 
 ROOT = Path(__file__).parents[1]
-ROOMS = ("store", "conf", "data", "generation", "filtering", "training", "analysis")
+ROOMS = ("store", "conf", "data", "generation", "filtering", "training", "judging", "analysis")
 ALLOWED = {  # what a room may import of ours: the floors below it, and itself
     "store": {"store"},
     "conf": {"store", "conf"},
@@ -16,6 +16,7 @@ ALLOWED = {  # what a room may import of ours: the floors below it, and itself
     "generation": {"store", "conf", "generation"},
     "filtering": {"store", "conf", "data", "filtering"},
     "training": {"store", "conf", "training"},
+    "judging": {"store", "conf", "generation", "filtering", "judging"},
     "analysis": {"store", "conf", "data", "analysis"},
 }
 HEAVY = {  # library -> rooms that may import it
@@ -30,6 +31,7 @@ HEAVY = {  # library -> rooms that may import it
     "submitit": {"generation"},
     "ray": {"generation"},
     "fsspec": {"analysis"},
+    "openai": {"judging"},
     "hydra": {"conf"},
     "omegaconf": {"conf"},
     "scipy": {"analysis"},

@@ -1,4 +1,4 @@
-"""Rewards: one dict of functions `(texts, golds) -> float32 array`; a new one, a judge model too, is an entry more.
+"""Rewards: one dict of functions `(texts, golds) -> float32 array`; a new one is an entry more.
 
 `texts` are n raw generated texts and `golds` n lists of gold aliases; the result has shape (n,). NaN marks a text
 that could not be scored, which is never 0.0. What a model thinks before it answers is never scored (store.thinking),
@@ -10,6 +10,7 @@ from functools import partial
 
 import numpy as np
 
+from conf.judges import JUDGE
 from conf.reward_file import OWN, WEIGHTED
 from filtering.rewards.answer_match import answer_match, fold
 from filtering.rewards.in_accuracy import in_accuracy, in_accuracy_final
@@ -44,8 +45,8 @@ GOLD_PROBLEMS: dict[str, Callable[[str], str | None]] = {
 
 
 def require_known(rewards: Iterable[str]) -> None:
-    """Raise ConfigError for a name that is not in REWARDS, nor OWN or WEIGHTED."""
-    known = (*REWARDS, OWN, WEIGHTED)
+    """Raise ConfigError for a name that is not in REWARDS, nor JUDGE, OWN or WEIGHTED."""
+    known = (*REWARDS, JUDGE, OWN, WEIGHTED)
     unknown = [reward for reward in rewards if reward not in known]
     if unknown:
         raise ConfigError(f"reward {unknown[0]} is not known; there are {', '.join(known)}: start another run")

@@ -53,6 +53,8 @@ class FakeEngine:
     def _complete(self, request: Request) -> Completion:
         seed = 0 if request.greedy else request.seed
         noise = hashlib.sha256(repr((request.prompt_token_ids, seed)).encode()).digest()
+        if choices := self._sampling.choices:
+            return Completion(request.key, [choices[noise[0] % len(choices)]], "length", -noise[6] / 512)
         room = min(1 + noise[0] % 4, self._sampling.max_tokens)
         start = int.from_bytes(noise[1:5], "big") % max(1, len(request.prompt_token_ids) - room)
         stop = self._sampling.stop_token_ids[0]

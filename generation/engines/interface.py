@@ -30,13 +30,15 @@ class Completion:
 
 @dataclass(frozen=True)
 class SamplingSettings:
-    """How every request of a stage is sampled; `args` are the engine library's own further names."""
+    """How every request of a stage is sampled; `args` are the engine library's own further names. choices: the only
+    tokens that may be sampled, any where it is empty; log-probabilities are then those among them."""
 
     temperature: float
     top_p: float
     max_tokens: int
     stop_token_ids: tuple[int, ...]
     args: dict[str, Any]
+    choices: tuple[int, ...] = ()
 
 
 class RequestRefused(ValueError):

@@ -71,7 +71,7 @@ class TransformersEngine:
                     ids, attention_mask=mask, position_ids=positions, past_key_values=cache, logits_to_keep=1
                 )
                 cache = output.past_key_values
-                raw = output.logits[:, -1].float()  # (batch, vocabulary)
+                raw = self._allowed(output.logits[:, -1].float())  # (batch, vocabulary)
                 likeliest = torch.nn.functional.one_hot(raw.argmax(-1), raw.shape[-1]).float()
                 probabilities = torch.where(greedy, likeliest, self._probabilities(raw))
                 ids = torch.stack([
@@ -91,6 +91,15 @@ class TransformersEngine:
             Completion(r.key, t, "stop" if t[-1] in self._sampling.stop_token_ids else "length", logprob)
             for r, t, logprob in zip(batch, tokens, logprobs, strict=True)
         ]
+
+    def _allowed(self, logits: Any) -> Any:
+        """Return the logits with -inf for all that is no choice, where there are choices."""
+        choices = list(self._sampling.choices)
+        if not choices:
+            return logits
+        masked = logits.new_full(logits.shape, float("-inf"))
+        masked[:, choices] = logits[:, choices]
+        return masked
 
     def _probabilities(self, logits: Any) -> Any:
         """softmax(logits / T), cut to the smallest set of tokens with mass top_p; T = 0 is greedy."""

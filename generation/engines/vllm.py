@@ -44,6 +44,9 @@ class VllmEngine:
             "output_kind": RequestOutputKind.FINAL_ONLY,  # an output for every token takes longer than a GPU's step
             "skip_clone": True,  # each request has parameters of its own; copying them deeply is half of its cost
         } | sampling.args
+        if sampling.choices:
+            self._sampling |= {"allowed_token_ids": list(sampling.choices), "logprobs": 0}
+            args = {"logprobs_mode": "processed_logprobs"} | args  # raw ones are among all tokens
         self._greedy = self._sampling | GREEDY
         # Where an answer ends is decided in one place (store.chat): vLLM reads no file for it.
         engine_args = limits({"generation_config": "vllm"} | args | throughput, device)

@@ -289,12 +289,11 @@ def fails_on(text: str):
 
 
 def test_what_cannot_be_scored_is_quarantined_and_never_zero(run, monkeypatch):
-    monkeypatch.setitem(rewards.REWARDS, "judge", fails_on("not Paris"))
-    settings = replace(SETTINGS, scoring=replace(SETTINGS.scoring, rewards=["in_accuracy_final", "judge"]))
+    monkeypatch.setitem(rewards.REWARDS, "fails", fails_on("not Paris"))
+    settings = replace(SETTINGS, scoring=replace(SETTINGS.scoring, rewards=["in_accuracy_final", "fails"]))
     with pytest.raises(BadInput, match=r"1 of 14 pairs could not be scored.*q0"):
         filter_iteration(source(run), settings, 0)
-    monkeypatch.setattr("filtering.stage.MAX_UNSCORABLE_SHARE", 0.1)
-    filter_iteration(source(run), settings, 0)
+    filter_iteration(source(run), settings, 0, max_unscorable=0.1)
     folder = run.iteration(0).trajectories
     manifest = read_manifest(folder)
     assert (manifest.planned, manifest.written, manifest.quarantined) == (14, 13, 1)
