@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import accumulate
 from typing import Any
 
 from data.fields import as_json, as_texts, first_filled, is_blank, listed, values_of
@@ -129,10 +130,13 @@ def top_level(columns: Mapping[str, Sequence[str]]) -> set[str]:
 
 
 def question_text(record: Mapping[str, Any], names: Sequence[str]) -> str:
-    """Return the question of a record, raw; BadRow when there is none."""
+    """Return the question of a record, raw, columns that are joined (`Body+Question`) each on a line of its own; BadRow
+    when there is none."""
     name, found = first_filled(record, names)
     if not found:
         raise BadRow("MISSING_FIELD", f"none of {list(names)} is there, it has {sorted(record)!r:.200}")
+    if "+" in name and all(isinstance(part, str) for part in found):
+        found = ["\n".join(found)]
     if len(found) > 1:
         raise BadRow("NOT_STRING", f"{name} holds {len(found)} values, expected one text: {found!r:.100}")
     value = found[0]
@@ -155,7 +159,7 @@ def gold_aliases(record: Mapping[str, Any], names: Sequence[str], marker: str | 
     for alias in aliases:
         checked_text(name, alias)
     if marker:
-        aliases = [alias.rpartition(marker)[2].strip() for alias in aliases if marker in alias]
+        aliases = [behind(marker, alias) for alias in aliases if marker in alias]
     if "+" in name:
         aliases = list(dict.fromkeys(aliases))
     if all(map(is_blank, aliases)):
@@ -163,6 +167,17 @@ def gold_aliases(record: Mapping[str, Any], names: Sequence[str], marker: str | 
     if sum(len(alias.encode()) for alias in aliases) > MAX_BYTES:
         raise BadRow("TOO_LONG", f"{name} has more than {MAX_BYTES:,} bytes")
     return aliases
+
+
+def behind(marker: str, worked: str) -> str:
+    """Return what follows the last marker in a worked answer; behind one that ends with a brace, as \\boxed{, what is
+    in its braces."""
+    end = worked.rpartition(marker)[2]
+    if marker.endswith("{"):
+        depths = accumulate((char == "{") - (char == "}") for char in end.replace("\\{", "__").replace("\\}", "__"))
+        closing = next((place for place, depth in enumerate(depths) if depth < 0), len(end))
+        end = end[:closing]
+    return end.strip()
 
 
 def further_column(record: Mapping[str, Any], name: str) -> str:

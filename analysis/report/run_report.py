@@ -1,5 +1,6 @@
 """The report of one run: its sections, its plots and its trajectories."""
 
+from analysis import agreement
 from analysis.baselines.table import read_baselines
 from analysis.record import RunRecord
 from analysis.report import plots, provenance, sections
@@ -20,10 +21,12 @@ SECTIONS = [
     Part("training-rows", "Training rows", "training_rows.html"),
     Part("rates", "Copies and failures", "rates.html"),
     Part("changes", "What corrections do", "changes.html"),
+    Part("judge", "Judge", "judge.html"),
     Part("baselines", "Baselines", "baselines.html"),
     Part("cost", "Cost", "cost.html"),
     Part("record", "Record", "record.html"),
 ]
+NUM_DIFFERING = 12  # texts of each kind on which the judge and another reward differ
 SCRIPTS = ["text.js", "views.js", "trajectories.js"]
 
 
@@ -35,12 +38,13 @@ def run_report(run: Run, record: RunRecord) -> tuple[bytes, dict[str, bytes]]:
     files, svgs = plot_files(plots.draw_plots(record, results), plots.LABELS)
     trajectories, cautions = record.iterations[-1].manifests["trajectories"], warnings(run, record)
     baselines = read_baselines(run)
-    there = {"baselines": baselines, "rounds": record.iterations[0].rounds}
+    judge = agreement.compare(run.iteration(record.iterations[-1].number), NUM_DIFFERING)
+    there = {"baselines": baselines, "rounds": record.iterations[0].rounds, "judge": judge}
     shown = [section for section in SECTIONS if there.get(section.id, True)]
     context = sections.training_rows(record) | sections.changes(record, pairs) | provenance.settings(record)
     content = render(
         record.name, VIEWS, shown, SCRIPTS, record=record, results=results, svgs=svgs, **context,
-        baselines=baselines,
+        baselines=baselines, judge=judge,
         summary=sections.summary(record), parts=sections.parts(record), transitions=TRANSITIONS,
         rate_names=sections.RATES, costs=provenance.costs(record), quarantined=provenance.quarantined(record),
         lineage=provenance.lineage(record), warnings=cautions, alerts=sections.alerts(record, cautions), splits=SPLITS,

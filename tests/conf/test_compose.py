@@ -16,7 +16,9 @@ PATHS = ["data.files.questions.path=x.jsonl"]
 SPLIT_PATHS = [f"data.files.{split}.path=x.jsonl" for split in ("train", "validation", "test")]
 NEEDED = {"data/local": PATHS, "data/local_splits": SPLIT_PATHS, "pass_rate/between": ["data.pass_rate.run=pool"],
           "data/hub": ["data.hub.repo=someone/questions"], "reward/python": ["reward.function=mine.py:score"],
-          "reward/weighted": ["reward.weights={token_f1:1,numeric:0.5}"]}  # fmt: skip
+          "reward/weighted": ["reward.weights={token_f1:1,numeric:0.5}"], "reward/judge": ["judge=model"],
+          "judge/model": ["reward=judge"], "data/svamp": PATHS,
+          "judge/endpoint": ["reward=judge", "judge.model=m", "judge.endpoint=http://127.0.0.1:8000/v1"]}  # fmt: skip
 for several in ("prompt/aggregate", "prompt/skills_aggregate"):
     NEEDED[several] = ["sampling.num_initial=3", "eval.num_samples=3"]
 NOT_PINNED = {"data/hub", "data/nq_paper", "data/hotpot_qa", "data/web_questions"}

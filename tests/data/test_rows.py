@@ -129,6 +129,24 @@ def test_the_gold_of_a_worked_answer_follows_its_last_marker():
     assert code({"question": "2 * 2?", "answer": "four"}, marker="####") == "EMPTY_ANSWERS"
 
 
+@pytest.mark.parametrize(("worked", "gold"), [
+    (r"so $x = \boxed{3}$.", "3"),
+    (r"not \boxed{2}, but $\boxed{\frac{1}{\sqrt{2}}}$, as $\frac{1}{2} < 1$", r"\frac{1}{\sqrt{2}}"),
+    (r"\boxed{\{1, 2\}}", r"\{1, 2\}"),
+    (r"\boxed{\left\{ x : x > 0 \right\}} }", r"\left\{ x : x > 0 \right\}"),
+    (r"\boxed{3", "3"),
+])  # fmt: skip
+def test_the_gold_of_a_solution_is_what_is_in_the_braces_of_its_last_box(worked, gold):
+    assert read({"question": "x?", "answer": worked}, marker="\\boxed{").questions[0].answers == [gold]
+
+
+def test_a_question_may_be_of_several_columns():
+    line = json.dumps({"Body": "Two and two.", "Question": "How many?", "Answer": 4.0}).encode()
+    columns = {"id": [], "question": ["Body+Question"], "answers": ["Answer"]}
+    [question] = read_questions("f", line, "jsonl", "demo", columns, None).questions
+    assert (question.question, question.answers) == ("Two and two.\nHow many?", ["4"])
+
+
 def test_a_source_id_is_kept_and_a_missing_one_is_made_from_the_content():
     record = {"question": "who", "answers": ["me"]}
     own, number, made = read(record | {"id": "q-1"}, record | {"id": 7}, record).questions
