@@ -418,7 +418,7 @@ def load(run: Run, rescored: bool = False) -> Config:
     for key in EXECUTION:  # nothing else is taken from there
         *parents, leaf = key.split(".")
         source: Any = execution
-        target = values
+        target: Any = values
         for parent in parents:
             source, target = source.get(parent), target.get(parent)
         if not isinstance(source, dict) or leaf not in source:

@@ -111,14 +111,13 @@ def judgement(completion: Any) -> tuple[float, str, int, int] | None:
     completion. The score is NaN for an answer that begins with neither word."""
     try:
         choice, usage = completion.choices[0], completion.usage
-        said = choice.message.content or ""
-        tokens = (usage.prompt_tokens, usage.completion_tokens) if usage else (0, 0)
+        said = str(choice.message.content or "")
+        prompt, answer = (usage.prompt_tokens, usage.completion_tokens) if usage else (0, 0)
         first = choice.logprobs.content[0] if choice.logprobs and choice.logprobs.content else None
         score = by_logprobs(first.token, [(each.token, each.logprob) for each in first.top_logprobs]) if first else None
-        found = (by_word(said) if score is None else score), str(said)[:DETAIL], *map(int, tokens)
+        return by_word(said) if score is None else score, said[:DETAIL], int(prompt), int(answer)
     except (AttributeError, IndexError, KeyError, TypeError, ValueError):
         return None
-    return found
 
 
 def by_logprobs(first: str, likeliest: Sequence[tuple[str, float]]) -> float | None:

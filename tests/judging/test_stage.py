@@ -6,11 +6,14 @@ import shutil
 import subprocess
 import sys
 import time
+from collections import Counter
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from analysis.agreement import compare
+from store.run import Run
 from tests.conftest import COLOURS, Workspace, make_workspace
 from tests.judging.server import fails, says, serving, slowly
 
@@ -88,6 +91,21 @@ def test_every_text_is_asked_about_once_and_filtering_reads_what_was_said(place)
     place.stage("analysis.verify", "run=demo")
     assert not (folder / "judgements" / ".parts").exists()
 
+    [by_match, _] = compare(Run("demo", place.folder / "runs").iteration(0), num_shown=2)
+    matches = {
+        (pair["question_id"], pair[text]): (scores[pair["question_id"], pair[text]] == 1, pair[reward] == 1)
+        for pair in pairs
+        for text, reward in (("initial_answer", "initial_answer_match"), ("correction", "correction_answer_match"))
+    }
+    assert by_match.reward == "answer_match" and by_match.counts == Counter(matches.values())
+    for who, kind in (("judge", (True, False)), ("reward", (False, True))):
+        shown = [matches[row["question_id"], row["text"]] for row in by_match.differing[who]]
+        assert shown == [kind] * min(2, by_match.counts[kind])
+    said = place.stage("analysis.agreement", "run=demo", "reward=answer_match").stdout
+    assert f"{by_match.agreement.kappa:.2f}" in said and "right by the judge alone" in said
+    place.stage("analysis.report", "run=demo")
+    assert 'data-figure="judge.answer_match.kappa"' in (place.run("demo") / "report.html").read_text()
+
 
 def test_what_is_killed_goes_on_and_asks_about_nothing_twice(place):
     running = 2
@@ -148,9 +166,7 @@ def test_what_cannot_be_judged_is_listed_and_bounded(place):
         assert " without a judgement" in judge(place, server).stdout
     judged = rows(place.run("demo") / "iter_00" / "judgements")
     lost = [row for row in judged if math.isnan(row["score"])]
-    assert lost and {row["said"] for row in lost} == {
-        "BadRequestError: Error code: 400 - {'error': {'message': 'too long'}}"
-    }
+    assert lost and {row["said"] for row in lost} == {"BadRequestError: Error code: 400 - too long"}
     done = place.stage("filtering", "run=demo", "iteration=0", check=False)
     assert done.returncode == 4 and "at most 1% may be left out" in done.stderr
     place.stage("conf", "run=demo", "reward.max_unscorable=1")
