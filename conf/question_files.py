@@ -53,6 +53,8 @@ def check_columns(columns: Mapping[str, Any], used: Mapping[str, Sequence[str]])
                 f"data.columns.more names {name!r}: letters, digits and _ were expected, each name once, and none of "
                 f"{', '.join(TAKEN)}; rename the column in the file"
             )
+    if unread := [name for name in columns.get("optional", []) if name not in more]:
+        raise ConfigError(f"data.columns.optional names {unread[0]}, which is not in data.columns.more: add it there")
     for section, names in used.items():
         if lacking := [name for name in names if name not in more]:
             wanted = ",".join([*more, *lacking])

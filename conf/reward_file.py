@@ -10,7 +10,9 @@ from pathlib import Path
 from store.errors import ConfigError
 
 OWN = "python"  # the reward that is a function of the user's
+UNIT_TESTS = "unit_tests"  # the one that runs a program with the tests of its question
 WEIGHTED = "weighted"  # the one that is the weighted mean of others
+TESTS = ({"test_list"}, {"test", "entry_point"})  # the columns they are in, as MBPP and HumanEval call them
 FUNCTION = re.compile(r"(.+\.py):([A-Za-z_]\w*)")
 
 
@@ -28,6 +30,15 @@ def check_reward(rewards: Collection[str], function: str | None, weights: Mappin
         raise ConfigError(f"reward.function={function} is not used by {', '.join(rewards)}: give reward={OWN} with it")
     if function is not None and not FUNCTION.fullmatch(function):
         raise ConfigError(f"reward.function={function!r}: FILE.py:FUNCTION was expected, as my_reward.py:score")
+
+
+def check_tests(rewards: Collection[str], more: Collection[str]) -> None:
+    """Raise ConfigError for the reward `unit_tests` of questions that bring no tests. more: their further columns."""
+    if UNIT_TESTS in rewards and not any(columns.issubset(more) for columns in TESTS):
+        raise ConfigError(
+            f"reward={UNIT_TESTS} runs programs with the tests of their questions, and these have none: take data=mbpp "
+            "or data=humaneval, or of a file of yours its column of tests, data.columns.more=[test_list]"
+        )
 
 
 def read_function(function: str) -> tuple[str, str, str]:

@@ -25,7 +25,7 @@ from conf.identity import DEFAULTED, EXECUTION
 from conf.judges import check_judge
 from conf.question_files import check_columns, check_origins, check_splits
 from conf.recipes import check_recipe
-from conf.reward_file import check_reward
+from conf.reward_file import check_reward, check_tests
 from conf.stored import check_format, read_settings, verify_checksum
 from store.errors import ConfigError
 from store.fingerprint import flatten
@@ -88,7 +88,8 @@ class Columns(Section):
     question: list[str] = Field(min_length=1)
     answers: list[str] = Field(min_length=1)
     more: list[str] = []  # further columns of the questions, for a reward or a prompt
-    added = ("more",)
+    optional: list[str] = []  # of these, those that a file may lack: null there
+    added = ("more", "optional")
 
 
 class PassRate(Section):
@@ -337,6 +338,7 @@ def validate(values: dict[str, Any]) -> Config:
         raise ConfigError("prompt.columns does not go with compat.separate_training_prompt, whose prompt has none")
     check_reward(config.reward.computed, config.reward.function, config.reward.weights)
     check_judge(config.reward.computed, config.judge)
+    check_tests(config.reward.computed, config.data.columns.more)
     data = config.data.model_dump()
     check_splits(data["splits"], data["files"])
     for name, origins in data["files"].items():

@@ -92,9 +92,9 @@ def read_questions(
     """Every row of a file, either as a Question or quarantined.
 
     named: the format that the file's name tells. columns: {"id" | "question" | "answers": names, the first that a row
-    fills; "more": further columns, all of them}; dots reach into structs and lists, and `a+b` joins two columns.
-    Without an id the row gets `<source>-<hash of question, answers and further columns>`. marker: a worked answer's
-    gold is what follows the last one (GSM8K's "####").
+    fills; "more": further columns, all of them; "optional": those of "more" that a row may lack}; dots reach into
+    structs and lists, and `a+b` joins two columns. Without an id the row gets `<source>-<hash of question, answers and
+    further columns>`. marker: a worked answer's gold is what follows the last one (GSM8K's "####").
     """
     reading = Reading(file)
     for line, record in read_rows(content, named, top_level(columns)):
@@ -109,7 +109,8 @@ def read_questions(
             answers = [alias for alias in given if has_scorable_token(alias)]
             if not answers:
                 raise BadRow("DEGENERATE_GOLD", f"{given!r:.200} holds no token that an answer could match")
-            more = {name: further_column(record, name) for name in columns.get("more", ())}
+            optional = {name: None for name in columns.get("optional", ())}
+            more = {name: further_column(optional | dict(record), name) for name in columns.get("more", ())}
             made = f"{source}-{digest([question, answers, *more.values()])[:16]}"
             question_id = own_id(record, columns["id"]) or made
         except BadRow as fault:

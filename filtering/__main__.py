@@ -12,6 +12,7 @@ from typing import Any
 
 import polars as pl
 
+from conf.reward_file import UNIT_TESTS
 from conf.schema import load
 from conf.stored import samples_run
 from conf.strategy import samples_per_question
@@ -20,10 +21,11 @@ from filtering.baselines import end_of_turn
 from filtering.configured import settings_of
 from filtering.filters import any_kept, first_turns, select
 from filtering.report import describe
-from filtering.settings import Settings
+from filtering.settings import Scoring, Settings
 from filtering.source import Source
 from filtering.workers import num_processes, spread
 from store.errors import stage_main
+from store.machine import num_cores
 from store.run import Run, iteration_number, locked, stage_arguments
 from store.schemas import SPLITS
 
@@ -42,10 +44,17 @@ def main(argv: list[str]) -> None:
         if stage.is_complete(source, settings):
             print(f"{label}: complete", flush=True)
             return
-        setting = config.launcher.filter_processes or (1 if settings.scoring.function else 0)  # its memory is unknown
+        setting = config.launcher.filter_processes or usual_processes(settings.scoring)
         started, processes = time.monotonic(), num_processes(setting, source.num_pairs)
         summary = filter_iteration(source, settings, n, processes, config.reward.max_unscorable)
         print(f"{label}: {stage.publish_stats(source, started, processes)}\n{describe(summary)}", flush=True)
+
+
+def usual_processes(scoring: Scoring) -> int:
+    """Return in how many processes some rewards are computed, 0 for what the number of pairs is worth."""
+    if scoring.function:
+        return 1  # its memory is unknown
+    return num_cores() if UNIT_TESTS in scoring.rewards else 0
 
 
 def filter_iteration(

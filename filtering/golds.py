@@ -3,19 +3,22 @@
     python -m filtering.golds run=demo
 
 Reads runs/demo/config.yaml and runs/demo/questions/; with samples_of=<run>, that run's questions. Writes nothing. A
-function of the user's (reward=python) is tried on some training questions, with a gold answer as the text.
+function of the user's (reward=python) is tried on some training questions, with a gold answer as the text. With
+reward=unit_tests a question's gold answer is a program that is right: it must pass all of its tests.
 """
 
 import json
+import time
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from conf.reward_file import UNIT_TESTS
 from conf.schema import load
 from conf.stored import samples_run
 from filtering.configured import function_of
-from filtering.rewards import GOLD_PROBLEMS, own, require_known
+from filtering.rewards import GOLD_PROBLEMS, own, require_known, unit_tests
 from filtering.rewards.own import Function
 from store.errors import BadInput, stage_main
 from store.run import Run, stage_arguments
@@ -30,6 +33,8 @@ def main(argv: list[str]) -> None:
     config, asked = load(run, rescored=True), samples_run(run)
     check_golds(asked, config.reward.computed)
     check_columns(asked, config.prompt.columns)
+    if UNIT_TESTS in config.reward.computed:
+        print(check_solutions(asked), flush=True)
     if function := function_of(config.reward):
         print(tried(asked, function), flush=True)
 
@@ -46,6 +51,24 @@ def check_columns(run: Run, columns: Sequence[str]) -> None:
                 f"{run.questions}: prompt.columns takes {name}, which is a gold answer in {same:,} of {len(rows):,} "
                 "training questions, and these never reach a prompt: leave it out, in another run"
             )
+
+
+def check_solutions(run: Run) -> str:
+    """Return how many questions have tests that their gold answer passes, all of them; BadInput for the first other."""
+    num_tests, num_questions, started = 0, 0, time.monotonic()
+    for split in SPLITS:
+        for row in read(run, split):
+            asked = unit_tests.of_row(row)
+            place = f"{run.questions}: question {row['question_id']!r} of {split}"
+            if not asked.task.tests:
+                raise BadInput(f"{place} has no tests in test_list, nor in test and entry_point: leave it out")
+            if (share := unit_tests.share(row["answers"][0], asked)) < 1:
+                raise BadInput(f"{place}: its gold answer passes {share:.0%} of its tests: change one or the other")
+            num_tests, num_questions = num_tests + len(asked.task.tests), num_questions + 1
+    return (
+        f"the gold answers of {num_questions:,} questions pass their {num_tests:,} tests, "
+        f"{time.monotonic() - started:.0f} s in the sandbox"
+    )
 
 
 def tried(run: Run, function: Function) -> str:

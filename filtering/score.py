@@ -9,6 +9,7 @@ that a person gives) it also says where the two agree, and lists in the end wher
     python -m filtering.score reward=python reward.function=my_reward.py:score reward.columns=[level] file=cases.jsonl
 
 gives a function of yours the texts, the golds, `question` where a line has one, and the columns named, all at once.
+With reward=unit_tests a line has its tests too, `test_list` say.
 """
 
 import json
@@ -18,8 +19,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from conf.judges import JUDGE
-from conf.reward_file import OWN, WEIGHTED, check_reward
-from filtering.rewards import GOLD_PROBLEMS, REWARDS, own, require_known
+from conf.reward_file import OWN, UNIT_TESTS, WEIGHTED, check_reward
+from filtering.rewards import GOLD_PROBLEMS, REWARDS, own, require_known, unit_tests
 from filtering.rewards.own import TIMEOUT, Function
 from filtering.rewards.texts import Texts
 from store.errors import BadInput, ConfigError, stage_main
@@ -61,6 +62,9 @@ def main(argv: list[str]) -> None:
         raise BadInput(f"{path} is no file: give file= a JSONL file")
     cases = list(read(path, *(arguments[key] for key in COLUMNS)))
     by_function = None
+    if arguments["reward"] == UNIT_TESTS:
+        tests = [unit_tests.tested(case.row | {"answers": case.golds}) for case in cases]
+        by_function = unit_tests.score([case.text for case in cases], tests).tolist()
     if arguments["reward"] == OWN:
         columns = [name.strip() for name in arguments.get("reward.columns", "").strip("[]").split(",") if name.strip()]
         by_function = scored_by(Function.of(arguments["reward.function"], columns, TIMEOUT), path, cases)

@@ -1,4 +1,4 @@
-"""Texts scored by a reward: one of REWARDS, the user's function, which gets their questions too, or a mean of such."""
+"""Texts scored by a reward: one of REWARDS, the user's function or unit tests, which get questions too, or a mean."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -9,10 +9,10 @@ import polars as pl
 import pyarrow as pa
 
 from conf.judges import JUDGE
-from conf.reward_file import WEIGHTED
+from conf.reward_file import UNIT_TESTS, WEIGHTED
 from filtering.judged import Judgements
 from filtering.pairs import ANSWER, PAIR, Samples
-from filtering.rewards import REWARDS, own
+from filtering.rewards import REWARDS, own, unit_tests
 from filtering.rewards.texts import Golds, Texts
 from filtering.settings import Scoring
 
@@ -35,6 +35,9 @@ def score(reward: str, scoring: Scoring, texts: Texts, golds: Golds, asked: Aske
         return weighted_mean(scoring, parts)
     if reward in REWARDS:
         return REWARDS[reward](texts, golds)
+    if reward == UNIT_TESTS:
+        tests = unit_tests.of_questions(asked.questions)
+        return unit_tests.score(texts, [tests[row] for row in asked.rows])
     questions = asked.questions["question"].to_pylist()
     if reward == JUDGE:
         assert asked.judgements is not None  # conf.judges.check_judge

@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 
 from conf.judges import JUDGE
-from conf.reward_file import OWN, WEIGHTED
+from conf.reward_file import OWN, UNIT_TESTS, WEIGHTED
 from filtering.rewards.answer_match import answer_match, fold
 from filtering.rewards.in_accuracy import in_accuracy, in_accuracy_final
 from filtering.rewards.normalize import NORMALIZED, SQUAD_TOKENS, no_plain_string
@@ -45,8 +45,8 @@ GOLD_PROBLEMS: dict[str, Callable[[str], str | None]] = {
 
 
 def require_known(rewards: Iterable[str]) -> None:
-    """Raise ConfigError for a name that is not in REWARDS, nor JUDGE, OWN or WEIGHTED."""
-    known = (*REWARDS, JUDGE, OWN, WEIGHTED)
+    """Raise ConfigError for a name that is not in REWARDS, nor JUDGE, OWN, UNIT_TESTS or WEIGHTED."""
+    known = (*REWARDS, JUDGE, OWN, UNIT_TESTS, WEIGHTED)
     unknown = [reward for reward in rewards if reward not in known]
     if unknown:
         raise ConfigError(f"reward {unknown[0]} is not known; there are {', '.join(known)}: start another run")
