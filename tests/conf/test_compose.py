@@ -16,6 +16,7 @@ PATHS = ["data.files.questions.path=x.jsonl"]
 SPLIT_PATHS = [f"data.files.{split}.path=x.jsonl" for split in ("train", "validation", "test")]
 NEEDED = {"data/local": PATHS, "data/local_splits": SPLIT_PATHS, "pass_rate/between": ["data.pass_rate.run=pool"],
           "data/hub": ["data.hub.repo=someone/questions"], "reward/python": ["reward.function=mine.py:score"],
+          "reward/unit_tests": ["data=mbpp"], "prompt/code": ["data=mbpp"],
           "reward/weighted": ["reward.weights={token_f1:1,numeric:0.5}"], "reward/judge": ["judge=model"],
           "judge/model": ["reward=judge"], "data/svamp": PATHS,
           "judge/endpoint": ["reward=judge", "judge.model=m", "judge.endpoint=http://127.0.0.1:8000/v1"]}  # fmt: skip
@@ -276,6 +277,8 @@ def test_there_has_to_be_a_run_to_be_like(workspace):
     (["data=skills"], "skills", "exact_match"),
     (["data=skills", "prompt=qa", "reward=numeric"], "qa", "numeric"),
     (["data=skills", "recipe=skills_verdict"], "skills_verdict", "exact_match"),
+    (["data=mbpp"], "code", "unit_tests"),
+    (["data=humaneval"], "code", "unit_tests"),
     (["recipe=verdict"], "verdict", "answer_match"),
     (["recipe=verdict", "prompt=qa_cot"], "qa_cot", "answer_match"),
     ([], "qa", "answer_match"),

@@ -30,7 +30,7 @@ def machine(tmp_path, monkeypatch):
     monkeypatch.setenv("CANARY", "alive")
     marked = (*bubblewrap.sandbox(), "--setenv", "MARK", mark)
     monkeypatch.setattr(bubblewrap, "sandbox", lambda: marked)
-    monkeypatch.setattr(bubblewrap, "SECONDS", 40)
+    monkeypatch.setattr(bubblewrap, "SECONDS", 20)
     with socket.create_server(("127.0.0.1", 0)) as server, subprocess.Popen(["sleep", "600"]) as process:
         server.setblocking(False)
         yield {"home": home, "port": server.getsockname()[1], "pid": process.pid, "repository": ROOT}
