@@ -27,6 +27,8 @@ PROBE = Path(__file__).with_name("probe.py")
 REFUSED = ("a process", "a thread", "memory", "a file", "memory of no process", "a socket", "other processes",
            "higher limits")  # fmt: skip
 NOBODY = "65534"
+DEVNULL = subprocess.DEVNULL
+Stream = IO[bytes] | int
 SYSTEM = ("/bin", "/sbin", "/lib", "/lib64", "/etc/ld.so.cache")
 
 
@@ -64,14 +66,12 @@ def require() -> None:
 
 def verdicts_of(source: str, task: Task) -> list[bool]:
     """Return which tests a program passes, ConfigError where no sandbox starts."""
-    asked = {"program": source, **task._asdict()}
+    asked = json.dumps({"program": source, **task._asdict()}).encode()
     with ExitStack() as held:
         ours, theirs = (held.enter_context(closing(end)) for end in socket.socketpair())
-        job, verdicts, errors = (held.enter_context(in_memory(name)) for name in ("job", "verdicts", "errors"))
-        job.write(json.dumps(asked).encode())
-        job.seek(0)
-        held.enter_context(started(program, theirs.fileno(), stderr=errors))
-        judge = held.enter_context(started(tests, ours.fileno(), stdin=job, stdout=verdicts, stderr=errors))
+        job, verdicts, errors = (held.enter_context(in_memory(content)) for content in (asked, b"", b""))
+        held.enter_context(started(program, theirs.fileno(), errors))
+        judge = held.enter_context(started(tests, ours.fileno(), errors, job, verdicts))
         ours.close()
         theirs.close()  # now each of the two processes sees the end of the other
         with suppress(subprocess.TimeoutExpired):
@@ -88,24 +88,25 @@ def verdicts_of(source: str, task: Task) -> list[bool]:
 
 
 @contextmanager
-def in_memory(name: str, content: bytes = b"") -> Iterator[IO[bytes]]:
+def in_memory(content: bytes) -> Iterator[IO[bytes]]:
     """Yield an open file that is nowhere on disk, at its beginning."""
-    with open(os.memfd_create(name), "w+b", buffering=0) as file:
+    with open(os.memfd_create("stasc"), "w+b") as file:
         file.write(content)
-        file.seek(0)
+        file.seek(0)  # which writes it out, too
         yield file
 
 
 @contextmanager
-def started(module: ModuleType, number: int, **streams: IO[bytes]) -> Iterator[subprocess.Popen]:
+def started(
+    module: ModuleType, number: int, stderr: IO[bytes], stdin: Stream = DEVNULL, stdout: Stream = DEVNULL
+) -> Iterator[subprocess.Popen]:
     """Yield a module of filtering.sandbox as a process in a sandbox; it is killed at the end. number: of its socket."""
     code = f"import sys; sys.path.append({str(ROOT)!r}); from {module.__name__} import main; main({number})"
-    with in_memory("seccomp", seccomp_filter()) as calls:
+    with in_memory(seccomp_filter()) as calls:
         command = [*sandbox(), "--seccomp", str(calls.fileno()), "--", os.path.realpath(sys.executable), "-sSBc", code]
-        nothing = dict.fromkeys(("stdin", "stdout"), subprocess.DEVNULL)
         process = subprocess.Popen(
-            command, env={"PYTHONHASHSEED": "0"}, pass_fds=(number, calls.fileno()), start_new_session=True,
-            **(nothing | streams),
+            command, stdin=stdin, stdout=stdout, stderr=stderr, env={"PYTHONHASHSEED": "0"},
+            pass_fds=(number, calls.fileno()), start_new_session=True,
         )  # fmt: skip
     try:
         yield process

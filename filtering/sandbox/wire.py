@@ -13,12 +13,15 @@ from typing import Any
 
 MAX_LINE = 8 * 2**20  # bytes
 PLAIN_INT = 2**63  # from here on an int travels as hexadecimal: decimal takes quadratic time
-CONTAINERS: dict[str, Callable] = {"tuple": tuple, "set": set, "frozenset": frozenset}
+CONTAINERS: dict[str, type[tuple] | type[set] | type[frozenset]] = {"tuple": tuple, "set": set, "frozenset": frozenset}
+TYPES = {name: kind for name, kind in vars(builtins).items() if isinstance(kind, type)}
 
 
 def encoded(value: Any, number_of: Callable[[Any], int]) -> Any:
     """Return a value as JSON has it; number_of: what stands for an object, TypeError where nothing may."""
-    if value is None or isinstance(value, bool | float | str):
+    if value is None:
+        return None
+    if isinstance(value, bool | float | str):
         return value
     if isinstance(value, int):
         return int(value) if -PLAIN_INT < value < PLAIN_INT else {"int": hex(value)}
@@ -33,7 +36,7 @@ def encoded(value: Any, number_of: Callable[[Any], int]) -> Any:
         return {"bytes": value.hex()}
     if isinstance(value, complex):
         return {"complex": [value.real, value.imag]}
-    if isinstance(value, type) and vars(builtins).get(value.__name__) is value:
+    if isinstance(value, type) and TYPES.get(value.__name__) == value:
         return {"type": value.__name__}
     return {"object": number_of(value)}
 
@@ -55,8 +58,8 @@ def decoded(value: Any, object_of: Callable[[int], Any]) -> Any:
         return bytes.fromhex(held)
     if name == "complex":
         return complex(*held)
-    if name == "type" and isinstance(found := vars(builtins)[held], type):
-        return found
+    if name == "type":
+        return TYPES[held]
     if name == "object" and type(held) is int:
         return object_of(held)
     raise ValueError(f"{name!a:.20} is no kind of value")
