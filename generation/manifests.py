@@ -26,7 +26,7 @@ def write_manifests(run: Run, plan: Plan) -> dict[str, Manifest]:
     answers = _manifest("initial_answers", folder.initial_answers, plan, initial_rows, headers, shards, reused, {})
 
     manifests = {"initial_answers": answers}
-    before, corrected = folder.initial_answers, answers.shards | (_first(run).shards if reused else {})
+    before, corrected = folder.initial_answers, (_first(run).shards if reused else {}) | answers.shards
     for round in range(1, plan.num_rounds + 1):
         table, of_round = folder.corrections_of(round), tuple(s for s in plan.shards if s.num_rounds >= round)
         headers, shards = _verified(table, of_round, plan, CORRECTIONS)

@@ -160,3 +160,10 @@ def test_a_request_the_engine_refuses_is_quarantined_alone(workspace):
     workspace.stage("generation", "run=refusing", "iteration=0")
     manifest = read_manifest(workspace.run("refusing") / "iter_00" / "initial_answers")
     assert manifest.quarantined == 2
+
+
+def test_held_out_answers_evolve_where_those_of_training_are_reused(workspace):
+    workspace.iterate("demo", 1, "strategy=FIF", "eval.initialization=evolving", "filter.margin=2")
+    answers = Run("demo", workspace.folder / "runs").iteration(1).initial_answers
+    assert set(read_manifest(answers).reused) == {"train"}
+    assert sorted({path.name.partition("-")[0] for path in answers.glob("*.parquet")}) == ["test", "validation"]
