@@ -170,6 +170,20 @@ rescore: setup  ## rescore and filter the samples of FROM, into RUN, with the re
 preferences: setup  ## pairs for DPO and texts for KTO from RUN's samples: of all its iterations, or of ITERATION=
 	$(PYTHON) -m filtering.preferences run=$(RUN) $(ITERATION:%=iteration=%) $(ARGS)
 
+# Every M_n of RUN on the questions of DATA, or asked or scored otherwise: an ordinary run with the models of RUN. One
+# training question, since nothing is trained; M_n gives its own first answers, whatever the strategy.
+ON ?= $(DATA)
+ifeq ($(filter transfer,$(MAKECMDGOALS))$(ON),transfer)
+$(error make transfer asks other questions: give DATA=, a preset of conf/data, or ON=, a word for what ARGS changes)
+endif
+$(if $(filter transfer,$(MAKECMDGOALS)),$(eval $(call check_name,ON)))
+TRANSFER := launcher.pool=null eval.initialization=evolving data.train=1 $(if $(DATA),pass_rate=any)
+.PHONY: transfer
+transfer: setup  ## ask every checkpoint of RUN the held-out questions of DATA, without training: makes RUN-on-DATA, or -on-ON
+	last=$$($(PYTHON) -m analysis.transfer run=$(RUN) print=last) && \
+	exec $(MAKE) iterate N=$$last RUN=$(RUN)-on-$(ON) LIKE=$(RUN) \
+		ARGS='models_of=$(RUN) $(TRANSFER) $(subst $$,$$$$,$(subst ','\'',$(ARGS)))'
+
 BASELINES := m0 star gold
 .PHONY: baselines $(BASELINES:%=baseline-%)
 baselines: $(BASELINES:%=baseline-%)  ## what the tokens of RUN buy without self-correction: makes RUN-m0, RUN-star, RUN-gold
@@ -259,6 +273,7 @@ help:  ## this list
 	'  STRATEGY=    EIE EIF ENE ENF FIE FIF FNE FNF: initialization, filter, fine-tuning' \
 	'  N_INIT=      initial answers per question       N_CORR=      corrections per initial answer' \
 	'  MODEL=       a preset of conf/model             DATA=        a preset of conf/data' \
+	'  ON=          what transfer calls its run, RUN-on-ON, instead of DATA' \
 	'  LIKE=        a run whose settings the new run starts from   FROM= the run that is rescored' \
 	'  ACCELERATE=  ddp or fsdp2: training on PROCESSES= GPUs           TO=   where make upload copies a run to' \
 	'  ARGS=        any further settings, e.g. ARGS="sampling.temperature=0.6 data.train=500"' \

@@ -5,7 +5,7 @@
 Reads runs/demo/iter_*/trajectories/ and iter_*/metrics.json, and iter_*/rounds/ where there are any; writes nothing.
 """
 
-from analysis import recipes
+from analysis import recipes, transfer
 from analysis.iterations import finished_iterations, metrics_of
 from analysis.stats import rounds
 from analysis.summary import describe
@@ -31,6 +31,8 @@ def main(argv: list[str]) -> None:
     for iteration in iterations:
         if estimates := rounds.curve(iteration, "test", counts["test"][iteration.number]):
             print(f"M_{iteration.number} on test, corrected again and again: {rounds.describe(estimates)}")
+    for moved in transfer.transfers(run):
+        print("\n".join(transfer.describe(moved)))
 
 
 if __name__ == "__main__":

@@ -145,7 +145,7 @@ class Walk:
         verify_folder(folder, record)
         self.num_files += len(record.files)
         self.num_bytes += sum(file["bytes"] for file in record.files.values())
-        if number:
+        if "sft" in record.parents:  # else it is another run's, whose files these are
             base = fine_tunes_from(record.settings.get("fine_tuning", ""), number)
             rows = rows_from(record.settings.get("rows", ""), number)
             made_from = {name: self.source.iteration(m).sft for name, m in rows.items()}

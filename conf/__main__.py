@@ -71,6 +71,8 @@ def main(argv: list[str]) -> None:
         read_function(config.reward.function)
     if config.samples_of:
         refuse_other_samples(Run(config.samples_of), config)
+    if config.models_of:
+        refuse_other_models(Run(config.models_of), config)
     with locked(run):
         write(run, config.model_dump(mode="json"), with_stored)
 
@@ -138,6 +140,18 @@ def refuse_other_samples(source: Run, config: Config) -> None:
     advice = f"A run with samples_of={source.name} may differ from it in {free}, in nothing that decides samples."
     theirs, ours = (without(each.model_dump(mode="json"), (*EXECUTION, *SCORING)) for each in (load(source), config))
     refuse_difference(str(source.dir), theirs, ours, advice)
+
+
+def refuse_other_models(source: Run, config: Config) -> None:
+    """Raise ConfigError where a run that evaluates another's models names one that has none of its own,
+    FingerprintMismatch where it says that they are of another model."""
+    theirs = load(source)
+    if theirs.models_of:
+        raise ConfigError(f"models_of={source.name}: its models are those of {theirs.models_of}, name that run")
+    models = [
+        without({"model": each.model.model_dump(mode="json")}, ["model.template_args"]) for each in (theirs, config)
+    ]
+    refuse_difference(str(source.dir), *models, f"A run with models_of={source.name} has its model.")
 
 
 def stored_overrides(run: Run) -> list[str]:

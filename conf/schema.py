@@ -298,6 +298,7 @@ class Prompt(Section):
 class Config(Section):
     run: str
     samples_of: str | None  # a run whose samples are rescored; none are made
+    models_of: str | None = Field(None, pattern=RUN_NAME.pattern)  # a run whose M_n are evaluated; none is trained
     seed: int = Field(ge=0, lt=2**31)
     device: Literal["cpu", "cuda"]
     data: Data
@@ -314,7 +315,7 @@ class Config(Section):
     launcher: Launcher
     compat: Compat
     judge: Annotated[EndpointJudge | ModelJudge, Field(discriminator="kind")] | None = None  # of the reward `judge`
-    added = ("judge",)
+    added = ("models_of", "judge")
 
 
 def validate(values: dict[str, Any]) -> Config:

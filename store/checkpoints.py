@@ -172,7 +172,8 @@ def verify_folder(folder: Path, record: Checkpoint) -> None:
 
 def locate(run: Run, iteration: int) -> tuple[Path, Checkpoint]:
     """Return the folder with M_n's weights and its record; the files are not yet verified. M_0 is what base_model.json
-    names, a later M_n must have been trained on the rows that are there now."""
+    names, a later M_n must have been trained on the rows that are there now; another run's (models_of) was on none of
+    these."""
     if iteration == 0:
         record = read_record(run.base_model)
         if record is None or record.alias_of is None:
@@ -186,6 +187,6 @@ def locate(run: Run, iteration: int) -> tuple[Path, Checkpoint]:
             f"{target / RECORD} is missing: run `python -m training run={run.name} iteration={iteration}` first"
         )
     rows = read_manifest(run.iteration(iteration - 1).sft)
-    if rows is not None and rows.digest != record.parents.get("sft"):
+    if rows is not None and record.parents.get("sft", rows.digest) != rows.digest:
         raise corrupt(target / RECORD, f"it was trained on other rows than those of iter_{iteration - 1:02d}/sft")
     return (target / record.alias_of if record.alias_of else target), record

@@ -6,7 +6,8 @@
 The second command trains on the same rows, in the same order and batches, in two processes.
 
 Reads iter_01/sft/ and the checkpoint that the strategy fine-tunes (fixed: M_0, evolving: M_1).
-Writes iter_02/checkpoint/, a complete model folder, and iter_02/stats/training.json.
+Writes iter_02/checkpoint/, a complete model folder, and iter_02/stats/training.json; with models_of=<run> a reference
+to that run's M_2.
 """
 
 import contextlib
@@ -30,8 +31,9 @@ from store.run import Iteration, Run, iteration_number, locked, stage_arguments
 from store.schemas import sft
 from store.shards import corrupt, iter_shards
 from store.stage import archive_superseded
+from training.another_run import refer
 from training.empty import keep_model_or_stop
-from training.plan import Plan, is_published, make_plan
+from training.plan import Plan, is_published, make_plan, refuse_m_0
 from training.preflight import RowCheck
 from training.processes import require_processes
 from training.separate_prompt import with_prompts
@@ -47,7 +49,12 @@ def main(argv: list[str]) -> None:
     arguments = stage_arguments(argv, "training", "run", "iteration")
     run, number = Run(arguments["run"]), iteration_number(arguments["iteration"])
     config = load(run)
+    refuse_m_0(run, number)
     with locked(run) if IS_MAIN_PROCESS else contextlib.nullcontext():
+        if config.models_of:
+            if IS_MAIN_PROCESS:
+                refer(run.iteration(number), Run(config.models_of))
+            return
         plan = make_plan(run, number, config.seed, config.strategy, config.training, config.peft)
         iteration = run.iteration(number)
         if is_published(iteration.checkpoint, plan):

@@ -56,15 +56,19 @@ class Plan:
 
 def make_plan(run: Run, iteration: int, seed: int, strategy: Strategy, training: Training, peft: Peft) -> Plan:
     """Return the plan of M_n, n >= 1 (algorithm 1, step 4). CorruptArtifact when what it needs has not been made."""
+    base_folder, base = locate(run, fine_tunes_from(strategy.fine_tuning, iteration))
+    rows = tuple(kept_rows(run, number) for number in rows_from(training.rows, iteration).values())
+    decisive = settings(seed, strategy.fine_tuning, training, peft)
+    return Plan(iteration, base_folder, base, rows, strategy.filter, decisive)
+
+
+def refuse_m_0(run: Run, iteration: int) -> None:
+    """Raise ConfigError for iteration 0, whose model is not trained."""
     if iteration == 0:
         raise ConfigError(
             f"iteration=0 was given, but nothing trains M_0: `python -m training.base_model run={run.name}` brings it, "
             "iteration=1 is the first to be trained"
         )
-    base_folder, base = locate(run, fine_tunes_from(strategy.fine_tuning, iteration))
-    rows = tuple(kept_rows(run, number) for number in rows_from(training.rows, iteration).values())
-    decisive = settings(seed, strategy.fine_tuning, training, peft)
-    return Plan(iteration, base_folder, base, rows, strategy.filter, decisive)
 
 
 def kept_rows(run: Run, number: int) -> KeptRows:

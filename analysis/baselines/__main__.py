@@ -22,7 +22,8 @@ COLUMNS = "{:<60}{:<22}{:>12}{:>12}{:>8}   {}"
 def main(argv: list[str]) -> None:
     arguments = stage_arguments(["settings=", *argv], "analysis.baselines", "run", "settings")
     run, asked = Run(arguments["run"]), arguments["settings"]
-    load(run)  # a run that scores another's samples has nothing to train a baseline on
+    if of := load(run).models_of:  # as a run that scores another's samples it has nothing to train a baseline on
+        raise ConfigError(f"{run.dir} has the models of {of}: `make baselines RUN={of}` compares those")
     if asked:
         if asked not in MADE:
             raise ConfigError(f"settings={asked!r} was given, one of {', '.join(MADE)} was expected")

@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from analysis import recipes
+from analysis import recipes, transfer
 from analysis.record import IterationRecord, RunRecord, read_record
 from analysis.results import Results, compute_results
 from analysis.stats.intervals import Estimate
@@ -70,14 +70,15 @@ SIZES = {1e3: "n<1K", 1e4: "1K<n<10K", 1e5: "10K<n<100K", 1e6: "100K<n<1M", 1e7:
 def main(argv: list[str]) -> None:
     run = Run(stage_arguments(argv, "analysis.cards", "run")["run"])
     record = read_record(run)
-    results = compute_results(record)
+    results, transfers = compute_results(record), transfer.transfers(run)
     num_cards = 0
     for iteration in record.iterations:
         folder = run.iteration(iteration.number)
         cards = {folder.trajectories: trajectories_card(record, results, iteration)}
         cards[folder.sft] = sft_card(record, iteration)
-        if iteration.number and not record.settings["samples_of"]:  # whose M_n is another run's
-            cards[folder.checkpoint] = model_card(record, results, iteration)
+        of_another = record.settings["samples_of"] or record.settings.get("models_of")
+        if iteration.number and not of_another:
+            cards[folder.checkpoint] = model_card(record, results, iteration, transfers)
         for target, card in cards.items():
             write_atomic(target / CARD, str(card).encode() + b"\n", replace=True)
         num_cards += len(cards)
@@ -143,7 +144,9 @@ def dataset_card(record: RunRecord, iteration: IterationRecord, stage: str, sche
     return DatasetCard.from_template(card_data, template_path=str(TEMPLATES / "dataset.md"), **facts)
 
 
-def model_card(record: RunRecord, results: Results, iteration: IterationRecord) -> Any:
+def model_card(
+    record: RunRecord, results: Results, iteration: IterationRecord, transfers: list[transfer.Transfer]
+) -> Any:
     """Return the model card of M_n."""
     from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
@@ -188,6 +191,7 @@ def model_card(record: RunRecord, results: Results, iteration: IterationRecord) 
         "against_base": results.against_base["test"][number].words(),
         "recipe": list(recipes.describe(settings, {number: iteration.metrics})),
         "correcting": results.deltas["test"][number].words(),
+        "transfers": [words for each in transfers for words in transfer_words(each, number)],
         "folder": os.path.normpath(f"{folder}/{checkpoint.alias_of or ''}"),
     }
     return ModelCard.from_template(card_data, template_path=str(TEMPLATES / "model.md"), **facts)
@@ -250,6 +254,17 @@ def result_row(split: str, results: Results, number: int) -> dict[str, Any]:
         "t2": percent(figures["t2"]),
         "delta": percent(delta),
     }
+
+
+def transfer_words(moved: transfer.Transfer, number: int) -> list[str]:
+    """Return what M_n did on another set; [] where it was not asked yet."""
+    rows = [row for row in moved.rows if row.number == number]
+    return [
+        f"On {moved.source}, reward {moved.reward}, without training on it (`{moved.run}`): "
+        f"t1 {percent(row.figures['t1'])}, t2 {percent(row.figures['t2'])}; against M<sub>0</sub>'s: "
+        f"{transfer.in_words(row)}"
+        for row in rows
+    ]
 
 
 def describe_training(settings: dict[str, Any]) -> str:

@@ -1,6 +1,6 @@
 """The report of one run: its sections, its plots and its trajectories."""
 
-from analysis import agreement
+from analysis import agreement, transfer
 from analysis.baselines.table import read_baselines
 from analysis.record import RunRecord
 from analysis.report import plots, provenance, sections
@@ -23,6 +23,7 @@ SECTIONS = [
     Part("changes", "What corrections do", "changes.html"),
     Part("judge", "Judge", "judge.html"),
     Part("baselines", "Baselines", "baselines.html"),
+    Part("transfer", "Transfer", "transfer.html"),
     Part("cost", "Cost", "cost.html"),
     Part("record", "Record", "record.html"),
 ]
@@ -37,14 +38,14 @@ def run_report(run: Run, record: RunRecord) -> tuple[bytes, dict[str, bytes]]:
     pairs = read_pairs(run, record, chosen)
     files, svgs = plot_files(plots.draw_plots(record, results), plots.LABELS)
     trajectories, cautions = record.iterations[-1].manifests["trajectories"], warnings(run, record)
-    baselines = read_baselines(run)
+    baselines, transfers = read_baselines(run), transfer.transfers(run)
     judge = agreement.compare(run.iteration(record.iterations[-1].number), NUM_DIFFERING)
-    there = {"baselines": baselines, "rounds": record.iterations[0].rounds, "judge": judge}
+    there = {"baselines": baselines, "transfer": transfers, "rounds": record.iterations[0].rounds, "judge": judge}
     shown = [section for section in SECTIONS if there.get(section.id, True)]
     context = sections.training_rows(record) | sections.changes(record, pairs) | provenance.settings(record)
     content = render(
         record.name, VIEWS, shown, SCRIPTS, record=record, results=results, svgs=svgs, **context,
-        baselines=baselines, judge=judge,
+        baselines=baselines, transfers=transfers, judge=judge,
         summary=sections.summary(record), parts=sections.parts(record), transitions=TRANSITIONS,
         rate_names=sections.RATES, costs=provenance.costs(record), quarantined=provenance.quarantined(record),
         lineage=provenance.lineage(record), warnings=cautions, alerts=sections.alerts(record, cautions), splits=SPLITS,

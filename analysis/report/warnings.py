@@ -19,7 +19,7 @@ def of_progress(run: Run, record: RunRecord) -> Iterator[str]:
     missing = [it.dir.name for it in run.iterations() if it.number > record.iterations[-1].number]
     if missing:
         yield f"{', '.join(missing)} not finished when this report was made: not in it."
-    for iteration in record.iterations[1:]:
+    for iteration in [] if record.settings.get("models_of") else record.iterations[1:]:
         if iteration.checkpoint.alias_of is not None:
             yield f"M_{iteration.number} is the model it was to be trained from: no row was kept for it."
     num_quarantined = sum(m.quarantined for it in record.iterations for m in it.manifests.values())

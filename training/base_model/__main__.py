@@ -2,9 +2,10 @@
 
     python -m training.base_model run=demo
 
-Reads runs/demo/config.yaml. Writes runs/demo/base_model.json: where the model's folder is, its files' sha256, their
-digest, its source and its license. Fetched models are kept in data/cache/models ($STASC_CACHE moves data/cache), one
-folder per source, for every run to share; a folder given as `model.path` is used where it is.
+Reads runs/demo/config.yaml, and with models_of=<run> that run's base_model.json. Writes runs/demo/base_model.json:
+where the model's folder is, its files' sha256, their digest, its source and its license. Fetched models are kept in
+data/cache/models ($STASC_CACHE moves data/cache), one folder per source, for every run to share; a folder given as
+`model.path` is used where it is.
 """
 
 import contextlib
@@ -43,14 +44,14 @@ CONVERSION = 1  # of the GGUF conversion: to be raised when it would make other 
 def main(argv: list[str]) -> None:
     keep_bars_out_of_logs()
     run = Run(stage_arguments(argv, "training.base_model", "run")["run"])
-    model = load(run).model
+    config = load(run)
     with locked(run):
         recorded = read_record(run.base_model)
         if recorded is not None and (folder := locate(run, 0)[0]).is_dir():
             verify_folder(folder, recorded)
             print(f"base model: {os.path.relpath(folder)}, complete", flush=True)
             return
-        folder, found = obtain(model, recorded)
+        folder, found = locate(Run(config.models_of), 0) if config.models_of else obtain(config.model, recorded)
         if recorded is not None and recorded.digest != found.digest:
             raise FingerprintMismatch(
                 f"{run.base_model}: this run's M_0 is {recorded.digest[:12]}, its folder {recorded.alias_of} is "
