@@ -161,13 +161,19 @@ class Sampling(Section):
 class Strategy(Section):
     name: str
     initialization: Literal["evolving", "fixed"]
-    filter: Literal["improving", "non_decreasing", "equal_only", "none", "random_matched", "correct"]
+    filter: Literal[
+        "improving", "non_decreasing", "equal_only", "none", "correct",
+        "random_matched", "random_matched_non_decreasing", "random_matched_equal_only",
+    ]  # fmt: skip
     fine_tuning: Literal["evolving", "fixed"]
     trains_on: Literal["corrections", "initial_answers", "gold_answers", "both"]
 
 
 # The filters that fit what is trained, strategy.trains_on and strategy.filter.
-OF_CORRECTIONS = ("improving", "non_decreasing", "equal_only", "none", "random_matched")
+OF_CORRECTIONS = (
+    "improving", "non_decreasing", "equal_only", "none",
+    "random_matched", "random_matched_non_decreasing", "random_matched_equal_only",
+)  # fmt: skip
 FILTERS_BY_TARGET = {
     "corrections": OF_CORRECTIONS,
     "both": OF_CORRECTIONS,

@@ -33,8 +33,9 @@ def cross_pairs(pairs: pl.DataFrame, num_corrections: int) -> pl.DataFrame:
 
 
 def equal_only_filter(name: str) -> str:
-    """Return the filter without D+ for Non-decreasing: the authors' published N curves are of copies only."""
-    return "equal_only" if name == "non_decreasing" else name
+    """Return the filter without D+ for Non-decreasing: the authors' published N curves are of copies only. As many rows
+    at random are then as many as that keeps."""
+    return name.replace("non_decreasing", "equal_only")
 
 
 def whole_text_score(reward: str) -> str:

@@ -100,18 +100,26 @@ FILTERS: dict[str, Callable[[Options], pl.Expr]] = {
     "non_decreasing": non_decreasing,
     "equal_only": equal_only,
     "none": everything,
-    "random_matched": everything,  # of which `select` draws as many as improving keeps
+    "random_matched": everything,  # of which `select` draws as many as the filter in MATCHED keeps
+    "random_matched_non_decreasing": everything,
+    "random_matched_equal_only": everything,
     "correct": correct,
     "gold": everything,
 }
+# Which filter keeps as many pairs as are drawn at random: the controls for what selecting them adds.
+MATCHED = {
+    "random_matched": "improving",
+    "random_matched_non_decreasing": "non_decreasing",
+    "random_matched_equal_only": "equal_only",
+}
 # What the kept pairs of a filter are called that does not tell improving ones from kept-correct ones.
-KEPT_REASON = {"none": "unfiltered", "random_matched": "random", "correct": "initial_correct", "gold": "gold"}
+KEPT_REASON = {"none": "unfiltered", "correct": "initial_correct", "gold": "gold"} | dict.fromkeys(MATCHED, "random")
 
 
 def compares_pairs(name: str, options: Options) -> bool:
     """Return whether what becomes of a pair depends on others: `select` then needs question, content and draw."""
     bounds = (options.max_per_question, options.max_kept_correct_per_improving, options.max_copy_share)
-    return name == "random_matched" or options.drop_duplicates or any(bound is not None for bound in bounds)
+    return name in MATCHED or options.drop_duplicates or any(bound is not None for bound in bounds)
 
 
 def passes(name: str, options: Options) -> pl.Expr:
@@ -146,7 +154,7 @@ def select(pairs: pl.DataFrame, name: str, options: Options) -> pl.Series:
     repeats y1 verbatim. Where `compares_pairs`: question and content, int64 keys (rows that share `content` have the
     same question, prompt and trained text), and draw, int64, pseudo-random and unique; null where `passes` is false.
     In this order: unusable texts, the filter, duplicates, the cap per question (improving pairs stay before others
-    under non_decreasing), the balance, the share of copies, and for random_matched the draw.
+    under non_decreasing), the balance, the share of copies, and for those in MATCHED the draw.
     """
     if not compares_pairs(name, options):
         return pairs.select(reason=reason(name, options)).to_series()
@@ -156,8 +164,9 @@ def select(pairs: pl.DataFrame, name: str, options: Options) -> pl.Series:
         rows = drop(rows, number.over("content") > 1, "duplicate")
     if options.max_per_question is not None:
         rows = drop(rows, number.over("question") > options.max_per_question, "over_question_cap")
-    if name == "random_matched":
-        rows = drop(rows, number > count(pairs.select(reason=select(pairs, "improving", options)), KEPT), "not_drawn")
+    if name in MATCHED:
+        kept = pairs.select(reason=select(pairs, MATCHED[name], options))
+        rows = drop(rows, number > count(kept, KEPT), "not_drawn")
         return rows.sort("row")["reason"]
     if options.max_kept_correct_per_improving is not None:
         kept_correct = pl.col("reason") == "kept_correct"

@@ -34,6 +34,8 @@ def test_equal_only_replaces_non_decreasing_alone():
         "equal_only": "equal_only",
         "none": "none",
         "random_matched": "random_matched",
+        "random_matched_non_decreasing": "random_matched_equal_only",
+        "random_matched_equal_only": "random_matched_equal_only",
         "correct": "correct",
         "gold": "gold",
     }

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conf.schema import FILTERS_BY_TARGET
-from filtering.filters import FILTERS, KEPT, UNUSABLE, Options, select
+from filtering.filters import FILTERS, KEPT, MATCHED, UNUSABLE, Options, select
 
 I, C = 0.0, 1.0  # noqa: E741  incorrect, correct
 
@@ -49,6 +49,8 @@ EXPECTED = {
     "equal_only": ["not_equal", "degraded", "kept_correct", "incorrect_twice"],
     "none": ["unfiltered"] * 4,
     "random_matched": ["random", "not_drawn", "not_drawn", "not_drawn"],
+    "random_matched_non_decreasing": ["random", "random", "not_drawn", "not_drawn"],
+    "random_matched_equal_only": ["random", "not_drawn", "not_drawn", "not_drawn"],
     "correct": ["initial_incorrect", "initial_correct", "initial_correct", "initial_incorrect"],
     "gold": ["gold"] * 4,
 }
@@ -68,7 +70,7 @@ def test_with_a_binary_reward_every_threshold_is_the_same():
 def test_truncated_empty_and_repeated_texts_are_never_kept(name):
     some = pairs([I, I, C, C, I], [C, C, C, C, C], truncated=[0, 2], empty=[1], repeated=[3])
     assert reasons(some, name)[:4] == ["truncated", "empty", "truncated", "repeated"]
-    assert kept(some, name) == ([] if name in ("equal_only", "correct") else [4])
+    assert kept(some, name) == ([] if {name, MATCHED.get(name)} & {"equal_only", "correct"} else [4])
 
 
 def test_every_filter_fits_what_is_trained():
@@ -173,8 +175,9 @@ def test_the_selection_does_not_depend_on_the_order_of_the_rows(some, options, n
 
 
 @given(some_pairs(), some_options)
-def test_random_matched_keeps_as_many_as_improving(some, options):
-    assert len(kept_rows(some, "random_matched", options)) == len(kept_rows(some, "improving", options))
+def test_random_matched_keeps_as_many_as_its_filter(some, options):
+    for name, filter in MATCHED.items():
+        assert len(kept_rows(some, name, options)) == len(kept_rows(some, filter, options))
 
 
 @given(some_pairs(), some_options, st.sampled_from(sorted(FILTERS)))
@@ -187,8 +190,8 @@ def test_every_bound_holds(some, options, name):
         assert max(chosen["question"].value_counts()["count"], default=0) <= options.max_per_question
     if options.max_kept_correct_per_improving is not None:
         bound = options.max_kept_correct_per_improving * (chosen["reason"] == "improving").sum()
-        assert (chosen["reason"] == "kept_correct").sum() <= bound or name in ("none", "random_matched")
-    if options.max_copy_share is not None and name != "random_matched":
+        assert (chosen["reason"] == "kept_correct").sum() <= bound or name in ("none", *MATCHED)
+    if options.max_copy_share is not None and name not in MATCHED:
         assert chosen["copy"].sum() <= options.max_copy_share * len(chosen)
 
 
