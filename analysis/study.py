@@ -51,12 +51,17 @@ def main(argv: list[str]) -> None:
     groups = by_experiment([read_row(Run(name)) for name in results])
     recipes = [Recipe(results[group[0].run], sorted(group, key=lambda row: row.seed)) for group in groups]
     recipes.sort(key=lambda recipe: (recipe.name != "paper", recipe.name))
-    if any(len(recipe.rows) < 2 for recipe in recipes):
-        raise BadInput(f"sweep={sweep} has a recipe with one seed: give seed=0,1,2 (three or more)")
+    refuse_uneven_seeds(sweep, recipes)
+    print("\n".join(table(recipes)), flush=True)
+
+
+def refuse_uneven_seeds(sweep: str, recipes: Sequence[Recipe]) -> None:
+    """Raise BadInput unless all have the same seeds, two or more."""
+    if alone := [recipe.name for recipe in recipes if len(recipe.rows) < 2]:
+        raise BadInput(f"sweep={sweep} has one seed of {', '.join(alone)}: give seed=0,1,2 (three or more)")
     seeds = {recipe.name: [row.seed for row in recipe.rows] for recipe in recipes}
     if len({tuple(each) for each in seeds.values()}) > 1:
-        raise BadInput(f"sweep={sweep} is not finished, its recipes have different seeds ({seeds}): run it again")
-    print("\n".join(table(recipes)), flush=True)
+        raise BadInput(f"sweep={sweep} is not finished, these have different seeds ({seeds}): run it again")
 
 
 def recipe_of(result: dict) -> str:

@@ -1,0 +1,87 @@
+"""Does the selection matter? Filters over seeds, each against as many rows drawn at random.
+
+    python -m analysis.ablation sweep=filter_ablation
+
+The runs of a sweep over strategy.filter and seed, each at its last iteration on test, means over seeds. A filter is
+compared with the one that draws as many rows at random (random_matched... , filtering/filters.py); all comparisons are
+adjusted together (Holm). Reads trajectories; writes nothing.
+"""
+
+from collections.abc import Mapping
+
+from analysis.run_rows import read_row
+from analysis.runs import by_experiment, finished, num_trained
+from analysis.stats.comparisons import adjust
+from analysis.stats.seeds import compare_over_seeds, estimate_over_seeds
+from analysis.study import Recipe, refuse_uneven_seeds
+from conf.schema import load
+from store.errors import BadInput, ConfigError, stage_main
+from store.run import Run, stage_arguments
+
+# Of the same size: what MATCHED says in filtering.filters, which no command on runs may import.
+CONTROLS = {
+    "improving": "random_matched",
+    "non_decreasing": "random_matched_non_decreasing",
+    "equal_only": "random_matched_equal_only",
+}
+COLUMNS = "{:<32}{:>6}{:>8}{:>8}   {:<22}{:<22}{}"
+TITLES = (
+    "filter",
+    "seeds",
+    "rows",
+    "copies",
+    "t1 (95 % interval)",
+    "t2 (95 % interval)",
+    "t2 against random rows of equal size",
+)
+
+
+def main(argv: list[str]) -> None:
+    """Print the table of a sweep."""
+    sweep = stage_arguments(argv, "analysis.ablation", "sweep")["sweep"]
+    arms: dict[str, Recipe] = {}
+    for rows in by_experiment([read_row(Run(result["run"])) for result in finished(sweep)]):
+        name = load(Run(rows[0].run)).strategy.filter
+        if name in arms:
+            raise BadInput(
+                f"sweep={sweep}: {arms[name].rows[0].run} and {rows[0].run} differ in more than filter and seed"
+            )
+        arms[name] = Recipe(name, sorted(rows, key=lambda row: row.seed))
+    refuse_uneven_seeds(sweep, list(arms.values()))
+    print("\n".join(table(arms)), flush=True)
+
+
+def table(arms: Mapping[str, Recipe]) -> list[str]:
+    """Return a line for each filter, and the sentence that the numbers allow; ConfigError where none has its
+    control."""
+    compared = {
+        name: compare_over_seeds(arms[CONTROLS[name]].last, arm.last)
+        for name, arm in arms.items()
+        if CONTROLS.get(name) in arms
+    }
+    if not compared:
+        raise ConfigError(
+            f"the sweep has {', '.join(arms)}, and no filter with the random rows that it is compared with "
+            f"({', '.join(f'{control} for {name}' for name, control in CONTROLS.items())}): add one to strategy.filter"
+        )
+    p_values = dict(zip(compared, adjust([each.p_value for each in compared.values()]), strict=True))
+    words = {name: each.words(p_values[name]) for name, each in compared.items()}
+    lines = [COLUMNS.format(*TITLES)]
+    for name, arm in arms.items():
+        t1, t2 = (estimate_over_seeds(arm.last, figure).with_interval() for figure in ("t1", "t2"))
+        copies = f"{100 * estimate_over_seeds(arm.last, 'copy_rate').value:.0f}%"
+        rows = f"{sum(map(num_trained, arm.rows)):,}"
+        lines.append(COLUMNS.format(name, len(arm.rows), rows, copies, t1, t2, words.get(name, "")).rstrip())
+    differ = [name for name, said in words.items() if not said.startswith("no difference")]
+    return [*lines, f"Adjusted together (Holm, {len(compared)}): {sentence(differ)}"]
+
+
+def sentence(differ: list[str]) -> str:
+    """Say which filters differ from random rows."""
+    if not differ:
+        return "no filter is shown to differ from as many rows drawn at random"
+    return f"{', '.join(differ)} differ{'s' if len(differ) == 1 else ''} from as many rows drawn at random"
+
+
+if __name__ == "__main__":
+    stage_main(main)
