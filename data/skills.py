@@ -111,6 +111,12 @@ def make(kinds: Sequence[str], difficulty: int, questions: int, seed: int) -> by
     return b"".join(json.dumps(row).encode() + b"\n" for row in rows)
 
 
+def kind_of(question_id: str) -> str | None:
+    """Return the kind of a question, by its id; None where it is none of these."""
+    kind, _, key = question_id.rpartition("-")
+    return kind if kind in KINDS and len(key) == 16 else None
+
+
 def _questions_of(kind: str, difficulty: int, seed: int) -> Iterator[dict[str, Any]]:
     """Yield a kind's questions, no content twice, until new ones are hard to find."""
     rng = random.Random(f"{NAME} {kind} {difficulty} {seed}")  # a text: hashed by sha512, the same everywhere

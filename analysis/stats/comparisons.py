@@ -138,5 +138,14 @@ def verdict(value: float, interval: tuple[float, float], mde: float, p_value: fl
     return f"{direction} by {100 * abs(value):.1f} points (interval {100 * near:.1f} to {100 * far:.1f})"
 
 
+def difference_of(baseline: Estimate, other: Estimate) -> str:
+    """Return what may be said of two estimates from different questions: their errors are independent, so half the
+    intervals add up in squares."""
+    value = other.value - baseline.value
+    half_width = float(np.hypot(other.high - other.low, baseline.high - baseline.low)) / 2
+    mde = half_width * float(1 + ndtri(POWER) / ndtri(1 - ALPHA / 2))
+    return verdict(value, (value - half_width, value + half_width), mde)
+
+
 def _is_one_outcome_each(ratio: np.ndarray) -> bool:
     return bool(np.all(ratio[:, 1] == 1) and np.all(np.isin(ratio[:, 0], (0, 1))))
