@@ -1,0 +1,59 @@
+"""Rewards compared pair by pair, on the samples of one run; every number again by DuckDB."""
+
+import shutil
+
+import duckdb
+import numpy as np
+import pytest
+
+from analysis.agreement import kappa
+from tests.conftest import Workspace, make_workspace
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory, tiny_model, finished) -> Workspace:
+    workspace = make_workspace(tmp_path_factory.mktemp("agreement"), tiny_model)
+    shutil.copytree(finished.folder / "runs", workspace.folder / "runs")
+    settings = ("reward=token_f1", "reward.threshold=0.4", "filter.margin=0.1", "strategy.filter=non_decreasing")
+    workspace.stage("conf", "run=f1", "like=demo", "samples_of=demo", *settings)
+    for n in (0, 1):
+        workspace.stage("filtering", "run=f1", f"iteration={n}")
+    return workspace
+
+
+def test_kept_rows_and_judgments_are_those_of_the_trajectories(place):
+    said = place.stage("analysis.agreement", "runs=demo,f1").stdout.splitlines()
+    one, other = (f"'{place.run(name)}/iter_*/trajectories/train-*.parquet'" for name in ("demo", "f1"))
+    ((pairs, both, either, alike, right, right_other),) = duckdb.sql(f"""
+        with one as (select *, parse_path(filename)[-3] it from read_parquet({one}, filename=true)),
+             other as (select *, parse_path(filename)[-3] it from read_parquet({other}, filename=true))
+        select count(*), sum((one.kept and other.kept)::int), sum((one.kept or other.kept)::int),
+               sum((one.transition[-1] = other.transition[-1])::int), avg((one.transition[-1] = 'c')::int),
+               avg((other.transition[-1] = 'c')::int)
+        from one join other using (it, question_id, init_index, corr_index)""").fetchall()
+    assert pairs == 2 * 20 * 2 * 3 and 0 < both < either
+    assert said[1].split()[:5] == ["demo", "answer_match", f"{pairs:,}", f"{100 * right:.1f}", f"{either}"]
+    assert said[2].split()[:4] == ["f1", "token_f1", f"{pairs:,}", f"{100 * right_other:.1f}"]
+    line = said[5].split()
+    assert line[:5] == ["demo,", "f1", f"{both}", f"{either}", f"{100 * both / either:.1f}"]
+    assert line[8] == f"{100 * alike / pairs:.1f}"
+    chance = right * right_other + (1 - right) * (1 - right_other)
+    assert line[-1] == f"{(alike / pairs - chance) / (1 - chance):.2f}"
+
+
+def test_kappa_is_agreement_beyond_chance():
+    one = np.array([True, True, False, False])
+    assert kappa(one, one) == 1 and kappa(one, ~one) == -1 and kappa(one, np.array([True, False, True, False])) == 0
+    assert np.isnan(kappa(np.ones(3), np.ones(3)))
+
+
+@pytest.mark.parametrize(
+    ("runs", "exit_code", "said"),
+    [("demo", 2, "two or more different runs"), ("demo,demo", 2, "two or more different runs"),
+     ("demo,own", 4, "own does not score the samples of demo")],
+)  # fmt: skip
+def test_what_cannot_be_compared_is_refused(place, runs, exit_code, said):
+    if "own" in runs:
+        place.iterate("own", 0)
+    done = place.stage("analysis.agreement", f"runs={runs}", check=False)
+    assert (done.returncode, said in done.stderr) == (exit_code, True), done.stderr
