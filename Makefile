@@ -184,6 +184,15 @@ transfer: setup  ## ask every checkpoint of RUN the held-out questions of DATA, 
 	exec $(MAKE) iterate N=$$last RUN=$(RUN)-on-$(ON) LIKE=$(RUN) \
 		ARGS='models_of=$(RUN) $(TRANSFER) $(subst $$,$$$$,$(subst ','\'',$(ARGS)))'
 
+.PHONY: explain
+explain: setup  ## facts or reasoning: t1 from M_0 to M_n by what of a question RUN was trained on
+	@$(PYTHON) -m analysis.explain run=$(RUN)
+
+.PHONY: efficiency
+efficiency: setup  ## how few tokens do it: N_INIT x N_CORR of the pool RUN, what the runs on it gained, and a picture
+	$(PYTHON) -m analysis.efficiency run=$(RUN)
+	$(PYTHON) -m analysis.report.efficiency run=$(RUN)
+
 BASELINES := m0 star gold
 .PHONY: baselines $(BASELINES:%=baseline-%)
 baselines: $(BASELINES:%=baseline-%)  ## what the tokens of RUN buy without self-correction: makes RUN-m0, RUN-star, RUN-gold

@@ -1,0 +1,60 @@
+"""Draw what tokens gain: one picture for each grid of runs on a pool.
+
+    python -m analysis.report.efficiency run=grid.pool
+
+Reads what analysis.efficiency reads; writes runs/_comparisons/<grid>-efficiency.png and .svg.
+"""
+
+import matplotlib
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
+
+from analysis.efficiency import STAR, STASC, VOTES, Grid, grids, points
+from analysis.report.drawing import BLUE, MUTED, ORANGE, PANEL, STYLE, VERMILLION, draw_legend, png, svg
+from store.errors import stage_main
+from store.publish import write_atomic
+from store.run import RUNS, Run, stage_arguments
+
+LOOKS = {STASC: (VERMILLION, "s"), STAR: (BLUE, "^"), VOTES: (ORANGE, "o")}
+
+
+def main(argv: list[str]) -> None:
+    """Draw the grids of a pool."""
+    run = Run(stage_arguments(argv, "analysis.report.efficiency", "run")["run"])
+    for grid in grids(run):
+        figure = frontier(grid)
+        path = RUNS / "_comparisons" / f"{grid.name}-efficiency"
+        for ending, content in (("png", png(figure)), ("svg", svg(figure, "efficiency"))):
+            write_atomic(path.with_name(f"{path.name}.{ending}"), content, replace=True)
+        print(f"{path}.png, .svg", flush=True)
+
+
+def frontier(grid: Grid) -> Figure:
+    """Draw gain over generated tokens, each size with its interval and its name."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(PANEL[0] * 1.6, PANEL[1] * 1.3), layout="constrained")
+        axes = figure.add_subplot()
+        for point in points(grid):
+            color, marker = LOOKS[point.way]
+            gain, label = (
+                point.gain.difference,
+                point.way if point.way not in axes.get_legend_handles_labels()[1] else "",
+            )
+            axes.vlines(point.tokens, 100 * gain.low, 100 * gain.high, color=color, linewidth=1.2, alpha=0.75)
+            axes.plot(point.tokens, 100 * gain.value, linestyle="none", color=color, marker=marker, markersize=4.5,
+                      markeredgewidth=0, label=label)  # fmt: skip
+            axes.annotate("{} × {}".format(*point.size), (point.tokens, 100 * gain.value), xytext=(4, 3),
+                          textcoords="offset points", fontsize=7, color=MUTED)  # fmt: skip
+        axes.axhline(0, color=MUTED, linewidth=0.8)
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+        axes.xaxis.set_minor_formatter("")
+        axes.set_title("Gain over generated tokens", pad=20)
+        axes.set_xlabel("generated tokens")
+        axes.set_ylabel("gain over t2 of M₀ (points)")
+        draw_legend(axes)
+    return figure
+
+
+if __name__ == "__main__":
+    stage_main(main)
