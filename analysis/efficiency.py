@@ -11,6 +11,7 @@ draws the gains too.
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from itertools import product
 from statistics import mean
 from typing import NamedTuple
@@ -86,19 +87,24 @@ def expectations(run: Run) -> list[StartEstimate]:
 def grids(pool: Run) -> list[Grid]:
     """Return the trained runs on a pool, or on one that differs from it in its seed; the pool itself if it was
     trained."""
-    experiment, found = same_but_seed(load(pool).model_dump(mode="json")), defaultdict[str, list[RunRow]](list)
-    is_like: dict[str, bool] = {pool.name: True}
+    found: dict[str, list[RunRow]] = defaultdict(list)
     for path in sorted(pool.root.glob(f"*/{execution_file(pool).name}")):
         run = Run(path.parent.name, pool.root)
         copied = run.name if run == pool else read_settings(path)["launcher"]["pool"]
-        if copied is None or len(finished_iterations(run)) < 2:
-            continue
-        if copied not in is_like:
-            is_like[copied] = same_but_seed(load(Run(copied, pool.root)).model_dump(mode="json")) == experiment
-        settings = load(run, rescored=True).model_dump(mode="json")
-        if is_like[copied] and not settings["samples_of"]:  # which trained nothing
-            found[digest(without(settings, (*SEEDS, *EXECUTION, *SIZES)))].append(read_row(run))
+        if copied and len(finished_iterations(run)) > 1 and differ_in_seed(pool, Run(copied, pool.root)):
+            settings = load(run, rescored=True).model_dump(mode="json")
+            if not settings["samples_of"]:  # which trained nothing
+                found[digest(without(settings, (*SEEDS, *EXECUTION, *SIZES)))].append(read_row(run))
     return [Grid(rows[0].run, by_size(rows)) for rows in found.values()]
+
+
+@cache
+def differ_in_seed(pool: Run, other: Run) -> bool:
+    """Tell whether two pools are one, or differ in their seed alone; not where the other is gone."""
+    if not other.config.exists():
+        return False
+    one, two = (same_but_seed(load(run).model_dump(mode="json")) for run in (pool, other))
+    return one == two
 
 
 def by_size(rows: Sequence[RunRow]) -> dict[Size, Recipe]:
