@@ -70,7 +70,8 @@ def main(argv: list[str]) -> None:
     """Print the table of a pool, one for each grid of runs on it."""
     run = Run(stage_arguments(argv, "analysis.efficiency", "run")["run"])
     expected = expectations(run)
-    for grid in grids(run) or [None]:
+    found: list[Grid | None] = [*grids(run)]
+    for grid in found or [None]:
         print("\n".join(describe(run.name, expected, grid)), flush=True)
 
 
@@ -80,8 +81,8 @@ def expectations(run: Run) -> list[StartEstimate]:
     if not first:
         raise ConfigError(f"{run.dir} has no scored iteration: run `make iterate N=0 RUN={run.name}` first")
     sampling = load(run).sampling
-    sizes = (range(1, min(most, MOST) + 1) for most in (sampling.num_initial, sampling.num_corrections))
-    return start_estimates(sample_pool(first[0]), list(product(*sizes)))
+    inits, corrs = (range(1, min(most, MOST) + 1) for most in (sampling.num_initial, sampling.num_corrections))
+    return start_estimates(sample_pool(first[0]), list(product(inits, corrs)))
 
 
 def grids(pool: Run) -> list[Grid]:

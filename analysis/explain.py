@@ -112,11 +112,11 @@ def measure_group(
     name: str, before: QuestionCounts, after: QuestionCounts, ids: set[str], did: Sequence[Mapping[str, Counter[str]]]
 ) -> Group:
     """Estimate t1 of both models on some questions, its change, and what their corrections did."""
-    own = [counts.restricted_to(sorted(ids)) for counts in (before, after)]
-    t1 = [estimate_figures(counts, ["t1"])["t1"] for counts in own]
-    counted = [sum((of_model[each] for each in ids), Counter()) for of_model in did]
-    shares = {name: tuple(each[name] / each.total() for each in counted) for name in CATEGORIES}
-    return Group(name, (t1[0], t1[1]), compare(*own, "t1", "t1"), shares)
+    old, new = (counts.restricted_to(sorted(ids)) for counts in (before, after))
+    first, last = (estimate_figures(counts, ["t1"])["t1"] for counts in (old, new))
+    by_first, by_last = (sum((of_model[each] for each in ids), Counter[str]()) for of_model in did)
+    shares = {name: (by_first[name] / by_first.total(), by_last[name] / by_last.total()) for name in CATEGORIES}
+    return Group(name, (first, last), compare(old, new, "t1", "t1"), shares)
 
 
 def changes(iteration: Iteration) -> dict[str, Counter[str]]:

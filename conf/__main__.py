@@ -148,10 +148,9 @@ def refuse_other_models(source: Run, config: Config) -> None:
     theirs = load(source)
     if theirs.models_of:
         raise ConfigError(f"models_of={source.name}: its models are those of {theirs.models_of}, name that run")
-    models = [
-        without({"model": each.model.model_dump(mode="json")}, ["model.template_args"]) for each in (theirs, config)
-    ]
-    refuse_difference(str(source.dir), *models, f"A run with models_of={source.name} has its model.")
+    stated = [{"model": each.model.model_dump(mode="json")} for each in (theirs, config)]
+    there, here = (without(model, ["model.template_args"]) for model in stated)
+    refuse_difference(str(source.dir), there, here, f"A run with models_of={source.name} has its model.")
 
 
 def stored_overrides(run: Run) -> list[str]:
