@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from analysis.inspection.selection import read_tables
 from analysis.iterations import finished_iterations
+from analysis.stats.agreement import Agreement
 from analysis.stats.intervals import estimate_ratios
 from conf.schema import load
 from store.errors import BadInput, ConfigError, stage_main
@@ -96,14 +97,14 @@ def compared(name: str, one: pa.Table, other: pa.Table, width: int) -> str:
     sums = np.stack([np.bincount(question, weights=each) for each in counted], axis=1)
     jaccard, alike = estimate_ratios(sums[:, :2], sums[:, 2:])
     both, _, either, _ = sums.sum(axis=0)
-    cells = jaccard.with_interval(), alike.with_interval(), f"{kappa(right, right_other):.2f}"
+    kappa = agreement(right, right_other).kappa
+    cells = jaccard.with_interval(), alike.with_interval(), "-" if kappa is None else f"{kappa:.2f}"
     return OF_TWO.format(name, f"{both:,.0f}", f"{either:,.0f}", *cells, width=width)
 
 
-def kappa(one: np.ndarray, other: np.ndarray) -> float:
-    """Return Cohen's kappa of two judgments: agreement beyond chance; NaN where both always say the same."""
-    chance = one.mean() * other.mean() + (1 - one.mean()) * (1 - other.mean())
-    return float((np.mean(one == other) - chance) / (1 - chance)) if chance < 1 else float("nan")
+def agreement(one: np.ndarray, other: np.ndarray) -> Agreement:
+    """Return on how many corrections two rewards agree; both of shape (n,), bool."""
+    return Agreement(*(int(np.sum(each)) for each in (one & other, one & ~other, ~one & other, ~one & ~other)))
 
 
 if __name__ == "__main__":

@@ -3,10 +3,8 @@
 import shutil
 
 import duckdb
-import numpy as np
 import pytest
 
-from analysis.agreement import kappa
 from tests.conftest import Workspace, make_workspace
 
 
@@ -21,8 +19,8 @@ def place(tmp_path_factory, tiny_model, finished) -> Workspace:
     return workspace
 
 
-def test_kept_rows_and_judgments_are_those_of_the_trajectories(place):
-    said = place.stage("analysis.agreement", "runs=demo,f1").stdout.splitlines()
+def test_kept_rows_and_judgements_are_those_of_the_trajectories(place):
+    said = place.stage("analysis.rescored", "runs=demo,f1").stdout.splitlines()
     one, other = (f"'{place.run(name)}/iter_*/trajectories/train-*.parquet'" for name in ("demo", "f1"))
     ((pairs, both, either, alike, right, right_other),) = duckdb.sql(f"""
         with one as (select *, parse_path(filename)[-3] it from read_parquet({one}, filename=true)),
@@ -41,12 +39,6 @@ def test_kept_rows_and_judgments_are_those_of_the_trajectories(place):
     assert line[-1] == f"{(alike / pairs - chance) / (1 - chance):.2f}"
 
 
-def test_kappa_is_agreement_beyond_chance():
-    one = np.array([True, True, False, False])
-    assert kappa(one, one) == 1 and kappa(one, ~one) == -1 and kappa(one, np.array([True, False, True, False])) == 0
-    assert np.isnan(kappa(np.ones(3), np.ones(3)))
-
-
 @pytest.mark.parametrize(
     ("runs", "exit_code", "said"),
     [("demo", 2, "two or more different runs"), ("demo,demo", 2, "two or more different runs"),
@@ -55,5 +47,5 @@ def test_kappa_is_agreement_beyond_chance():
 def test_what_cannot_be_compared_is_refused(place, runs, exit_code, said):
     if "own" in runs:
         place.iterate("own", 0)
-    done = place.stage("analysis.agreement", f"runs={runs}", check=False)
+    done = place.stage("analysis.rescored", f"runs={runs}", check=False)
     assert (done.returncode, said in done.stderr) == (exit_code, True), done.stderr
