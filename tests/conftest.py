@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import warm
+
 for name in ("MAKELEVEL", "MAKEFLAGS", "MFLAGS"):  # of `make test`: a make that a test runs is no part of it
     os.environ.pop(name, None)
 ROOT = Path(__file__).parents[1]
@@ -102,20 +104,26 @@ class Workspace:
         assert not check or done.returncode == 0, f"{command}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
 
+    def prepare(self, *command: str) -> None:
+        """What `stage` runs, and must exit with 0, without the seconds of its imports."""
+        log = self.folder / "prepare.log"
+        code = warm.run(command, self.folder, self.environment, log)
+        assert code == 0, f"{command}: exit {code}\n{log.read_text(errors='replace')}"
+
     def start(self, run: str, *overrides: str) -> None:
         """Compose the configuration, make the questions, fetch M_0."""
-        self.stage("conf", f"run={run}", *self.settings, *overrides)
-        self.stage("data", f"run={run}")
-        self.stage("training.base_model", f"run={run}")
+        self.prepare("conf", f"run={run}", *self.settings, *overrides)
+        self.prepare("data", f"run={run}")
+        self.prepare("training.base_model", f"run={run}")
 
     def iterate(self, run: str, last: int, *overrides: str) -> None:
         """What `make iterate N=<last>` runs."""
         self.start(run, *overrides)
         for n in range(last + 1):
             if n:
-                self.stage("training", f"run={run}", f"iteration={n}")
-            self.stage("generation", f"run={run}", f"iteration={n}")
-            self.stage("filtering", f"run={run}", f"iteration={n}")
+                self.prepare("training", f"run={run}", f"iteration={n}")
+            self.prepare("generation", f"run={run}", f"iteration={n}")
+            self.prepare("filtering", f"run={run}", f"iteration={n}")
 
     def run(self, name: str) -> Path:
         return self.folder / "runs" / name
@@ -129,7 +137,7 @@ def make_workspace(folder: Path, model: Path) -> Workspace:
         folder,
         [
             "device=cpu", "engine=fake", "data=local", f"data.files.questions.path={questions}",
-            "data.train=20", "data.validation=6", "data.test=6", f"model.path={model}",
+            "data.train=20", "data.validation=6", "data.test=6", f"model.path={model}", "training.args.bf16=false",
             "sampling.num_initial=2", "sampling.num_corrections=3", "launcher.shard_questions=5",
         ],
     )  # fmt: skip
