@@ -104,26 +104,26 @@ class Workspace:
         assert not check or done.returncode == 0, f"{command}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
 
-    def prepare(self, *command: str) -> None:
-        """What `stage` runs, and must exit with 0, without the seconds of its imports."""
-        log = self.folder / "prepare.log"
-        code = warm.run(command, self.folder, self.environment, log)
-        assert code == 0, f"{command}: exit {code}\n{log.read_text(errors='replace')}"
+    def quick_stage(self, *command: str, check: bool = True) -> subprocess.CompletedProcess:
+        """Run the same in a fork that has its imports."""
+        done = warm.run(command, self.folder, self.environment)
+        assert not check or done.returncode == 0, f"{command}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done
 
     def start(self, run: str, *overrides: str) -> None:
         """Compose the configuration, make the questions, fetch M_0."""
-        self.prepare("conf", f"run={run}", *self.settings, *overrides)
-        self.prepare("data", f"run={run}")
-        self.prepare("training.base_model", f"run={run}")
+        self.quick_stage("conf", f"run={run}", *self.settings, *overrides)
+        self.quick_stage("data", f"run={run}")
+        self.quick_stage("training.base_model", f"run={run}")
 
     def iterate(self, run: str, last: int, *overrides: str) -> None:
         """What `make iterate N=<last>` runs."""
         self.start(run, *overrides)
         for n in range(last + 1):
             if n:
-                self.prepare("training", f"run={run}", f"iteration={n}")
-            self.prepare("generation", f"run={run}", f"iteration={n}")
-            self.prepare("filtering", f"run={run}", f"iteration={n}")
+                self.quick_stage("training", f"run={run}", f"iteration={n}")
+            self.quick_stage("generation", f"run={run}", f"iteration={n}")
+            self.quick_stage("filtering", f"run={run}", f"iteration={n}")
 
     def run(self, name: str) -> Path:
         return self.folder / "runs" / name

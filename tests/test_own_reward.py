@@ -128,7 +128,7 @@ def test_an_edited_function_is_noticed_and_rescores_the_same_samples(place):
         assert "make rescore FROM=demo RUN=<new name>" in done.stderr
     shutil.rmtree(place.run("demo") / "iter_01" / "trajectories")  # one iteration alone would be of another reward
     assert place.stage("filtering", "run=demo", "iteration=1", check=False).returncode == 3
-    place.stage("conf", "run=again", "like=demo", "samples_of=demo")
+    place.quick_stage("conf", "run=again", "like=demo", "samples_of=demo")
     place.stage("filtering.golds", "run=again")
     place.stage("filtering", "run=again", "iteration=0")
     theirs, ours = (
@@ -159,13 +159,13 @@ def test_a_stage_killed_amid_the_function_goes_on(place):
 def test_a_time_out_is_told_with_its_row_and_may_be_raised(place):
     shutil.rmtree(place.run("demo") / "iter_00" / "trajectories")
     (place.folder / "wait").touch()
-    place.stage("conf", "run=demo", "reward.timeout=2")
+    place.quick_stage("conf", "run=demo", "reward.timeout=2")
     done = place.stage("filtering", "run=demo", "iteration=0", check=False)
     assert done.returncode == 2
     assert "runs/demo/iter_00/corrections/train-00000-of-00004.parquet, question_id='local-" in done.stderr
     assert ", init_index=0: it was not done after 2 s: make it faster, or give reward.timeout=<seconds>" in done.stderr
     (place.folder / "wait").unlink()
-    place.stage("conf", "run=demo", "reward.timeout=60")
+    place.quick_stage("conf", "run=demo", "reward.timeout=60")
     place.stage("filtering", "run=demo", "iteration=0")
 
 
@@ -176,7 +176,9 @@ def test_a_time_out_is_told_with_its_row_and_may_be_raised(place):
 ])  # fmt: skip
 def test_what_the_stage_says_of_rows_without_a_score(place, body, code, said):
     (place.folder / "other.py").write_text(f"def score(questions, texts, golds):\n    {body}\n")
-    place.stage("conf", "run=other", "samples_of=demo", "like=demo", "reward=python", "reward.function=other.py:score")
+    place.quick_stage(
+        "conf", "run=other", "samples_of=demo", "like=demo", "reward=python", "reward.function=other.py:score"
+    )
     done = place.stage("filtering", "run=other", "iteration=0", check=False)
     assert done.returncode == code and all(part in done.stderr for part in said), done.stderr
     assert "Traceback" not in done.stderr
@@ -185,7 +187,7 @@ def test_what_the_stage_says_of_rows_without_a_score(place, body, code, said):
 def test_several_rewards_make_one_by_their_weights(place):
     weights = ["reward=weighted", "reward.weights={python:3,token_f1:1}", "reward.also=[exact_match]"]
     function = ["reward.function=my_reward.py:score", "reward.columns=[level]"]
-    place.stage("conf", "run=mean", "samples_of=demo", "like=demo", *weights, *function)
+    place.quick_stage("conf", "run=mean", "samples_of=demo", "like=demo", *weights, *function)
     place.stage("filtering.golds", "run=mean")
     place.stage("filtering", "run=mean", "iteration=0")
     found = rows(place.run("mean") / "iter_00" / "trajectories")
@@ -213,7 +215,7 @@ def test_several_rewards_make_one_by_their_weights(place):
      "prompt.columns takes copied, which data.columns.answers reads gold answers from"),
 ])  # fmt: skip
 def test_settings_that_cannot_be_are_refused_before_anything_is_made(looped, settings, said):
-    done = looped.stage("conf", "run=refused", *looped.settings, *settings, check=False)
+    done = looped.quick_stage("conf", "run=refused", *looped.settings, *settings, check=False)
     assert done.returncode == 2 and said in done.stderr, done.stderr
     assert not (looped.run("refused") / "config.yaml").exists()
 
@@ -222,7 +224,7 @@ def test_a_column_that_no_prompt_shows_or_no_row_has_is_refused(looped):
     looped.start("unseen", "data.columns.more=[hint]", "+prompt.columns=[hint]")
     done = looped.stage("generation", "run=unseen", "iteration=0", check=False)
     assert done.returncode == 2 and "prompt.columns takes hint, and no message shows {hint}" in done.stderr
-    looped.stage("conf", "run=lacking", *looped.settings, "data.columns.more=[color]")
+    looped.quick_stage("conf", "run=lacking", *looped.settings, "data.columns.more=[color]")
     done = looped.stage("data", "run=lacking", check=False)
     assert done.returncode == 4 and "MISSING_FIELD: there is no color, it has" in done.stderr
 

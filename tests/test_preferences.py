@@ -2,38 +2,41 @@
 
 import hashlib
 import json
+import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
+import store.publish
 from store.schemas import DPO, KTO
+from tests import warm
 from tests.conftest import ROOT, Workspace, make_workspace
 
 ITERATIONS = (0, 1)
-# The command, killed before the file of this number is published.
-KILLED = """
-import os, signal, sys
-from store import publish
-published = 0
-def killing(name):
-    original = getattr(publish, name)
-    def publish_or_die(*arguments):
-        global published
-        published += 1
-        if published == int(sys.argv[1]):
-            os.kill(os.getpid(), signal.SIGKILL)
-        return original(*arguments)
-    setattr(publish, name, publish_or_die)
-killing("_link"), killing("_replace")
-from filtering.preferences import main
-main(["run=demo", "iteration=1"])
-"""
+
+
+def kill_before(number: int) -> None:
+    """Let this process be killed before it publishes its file of this number."""
+    published = 0
+
+    def killing(publish: Callable) -> Callable:
+        def publish_or_die(*arguments):
+            nonlocal published
+            published += 1
+            if published == number:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return publish(*arguments)
+
+        return publish_or_die
+
+    for name in ("_link", "_replace"):
+        setattr(store.publish, name, killing(getattr(store.publish, name)))
 
 
 def copy_of(finished: Workspace, folder: Path, model: Path) -> Workspace:
@@ -84,9 +87,9 @@ def test_a_damaged_table_is_found_by_verify(preferred, tmp_path, tiny_model):
 
 def test_a_rescored_run_has_the_samples_of_the_other_and_rewards_of_its_own(preferred, tmp_path, tiny_model):
     workspace = copy_of(preferred, tmp_path, tiny_model)
-    workspace.stage("conf", "run=strict", "like=demo", "samples_of=demo", "reward=exact_match")
+    workspace.quick_stage("conf", "run=strict", "like=demo", "samples_of=demo", "reward=exact_match")
     for n in ITERATIONS:
-        workspace.stage("filtering", "run=strict", f"iteration={n}")
+        workspace.quick_stage("filtering", "run=strict", f"iteration={n}")
     said = workspace.stage("filtering.preferences", "run=strict", "per_prompt=4").stdout
     assert len(said.splitlines()) == 2
     assert preferences(workspace, "strict") and preferences(workspace) == preferences(preferred)
@@ -104,7 +107,7 @@ def test_a_rescored_run_has_the_samples_of_the_other_and_rewards_of_its_own(pref
     ],
 )
 def test_mistakes_are_refused_in_a_sentence(preferred, arguments, code, said):
-    done = preferred.stage("filtering.preferences", "run=demo", *arguments, check=False)
+    done = preferred.quick_stage("filtering.preferences", "run=demo", *arguments, check=False)
     assert done.returncode == code and said in done.stderr, done.stderr
 
 
@@ -116,21 +119,20 @@ def test_a_run_that_was_not_filtered_is_told_what_to_run(workspace):
 
 def test_killed_at_every_write_and_repeated_it_leaves_the_same_bytes(finished, tmp_path, tiny_model):
     whole = copy_of(finished, tmp_path / "whole", tiny_model)
-    whole.stage("filtering.preferences", "run=demo", "iteration=1")
+    command = ("filtering.preferences", "run=demo", "iteration=1")
+    whole.stage(*command)
     expected = preferences(whole)
     killed = 0
     for number in range(1, 100):
         place = tmp_path / str(number)
         workspace = copy_of(finished, place, tiny_model)
-        done = subprocess.run(
-            [sys.executable, "-c", KILLED, str(number)], cwd=place, env=workspace.environment, capture_output=True
-        )
+        done = warm.run(command, place, workspace.environment, partial(kill_before, number))
         if done.returncode == 0:
             break
         assert done.returncode == -signal.SIGKILL, done.stderr
         killed += 1
         assert preferences(workspace).items() <= expected.items() or list(place.rglob("*.tmp"))
-        workspace.stage("filtering.preferences", "run=demo", "iteration=1")
+        workspace.quick_stage(*command)
         assert preferences(workspace) == expected
         assert not list(place.rglob(".*.tmp"))
         shutil.rmtree(place)

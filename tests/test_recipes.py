@@ -120,7 +120,7 @@ def test_what_recipes_come_to_is_on_the_screen_in_the_report_and_on_the_cards(re
     (["strategy.trains_on=both", "compat.separate_training_prompt=true"], "strategy.trains_on=both does not go with"),
 ])  # fmt: skip
 def test_settings_that_do_not_go_together_are_refused_before_anything_is_made(workspace, settings, message):
-    done = workspace.stage("conf", "run=demo", *workspace.settings, *settings, check=False)
+    done = workspace.quick_stage("conf", "run=demo", *workspace.settings, *settings, check=False)
     assert done.returncode == 2 and message in done.stderr
     assert not workspace.run("demo").exists() or not (workspace.run("demo") / "config.yaml").exists()
 
@@ -130,7 +130,7 @@ def test_settings_that_do_not_go_together_are_refused_before_anything_is_made(wo
 )
 def test_the_presets_compose(workspace, recipe):
     settings = THREE if "aggregate" in recipe else []
-    workspace.stage("conf", "run=demo", *workspace.settings, recipe, *settings)
+    workspace.quick_stage("conf", "run=demo", *workspace.settings, recipe, *settings)
 
 
 def test_a_run_of_an_earlier_version_is_what_it_was(workspace):

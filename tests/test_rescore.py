@@ -14,9 +14,9 @@ SCORING = ("reward=token_f1", "reward.threshold=0.4", "filter.margin=0.1", "stra
 
 def rescore(workspace: Workspace, run: str, source: str, *overrides: str) -> None:
     """What `make rescore` runs."""
-    workspace.stage("conf", f"run={run}", f"like={source}", f"samples_of={source}", *overrides)
+    workspace.quick_stage("conf", f"run={run}", f"like={source}", f"samples_of={source}", *overrides)
     for n in (0, 1):
-        workspace.stage("filtering", f"run={run}", f"iteration={n}")
+        workspace.quick_stage("filtering", f"run={run}", f"iteration={n}")
 
 
 @pytest.fixture(scope="module")
@@ -72,20 +72,27 @@ def test_scoring_with_the_same_settings_gives_the_same_tables(workspace):
 @pytest.mark.parametrize("command", ["data", "training.base_model", "generation iteration=0", "training iteration=1"])
 def test_stages_that_would_make_samples_refuse_it(workspace, command):
     module, *arguments = command.split()
-    done = workspace.stage(module, "run=f1", *arguments, check=False)
+    done = workspace.quick_stage(module, "run=f1", *arguments, check=False)
     assert done.returncode == 2, done.stderr
     assert "scores the samples of demo and has none of its own: `make rescore FROM=demo RUN=f1`" in done.stderr
 
 
-@pytest.mark.parametrize("module", ["analysis", "analysis.report", "analysis.cards", "analysis.inspection"])
-def test_what_shows_a_run_shows_it_too(workspace, module):
-    assert workspace.stage(module, "run=f1").stdout
+SHOWING = ("analysis", "analysis.report", "analysis.cards", "analysis.inspection")
+
+
+@pytest.fixture(scope="module")
+def shown(workspace) -> dict[str, str]:
+    """What each command that shows a run says of it."""
+    return {module: workspace.stage(module, "run=f1").stdout for module in SHOWING}
+
+
+def test_what_shows_a_run_shows_it_too(workspace, shown):
+    assert all(shown.values()), shown
     assert "f1" in workspace.stage("analysis.status").stdout
     assert "demo" in workspace.stage("analysis.status", "run=f1").stdout.splitlines()[-1]
 
 
-def test_its_report_tells_the_command_that_makes_it(workspace):
-    workspace.stage("analysis.report", "run=f1")
+def test_its_report_tells_the_command_that_makes_it(workspace, shown):
     html = (workspace.run("f1") / "report.html").read_text()
     assert "make rescore FROM=demo RUN=f1 ARGS=" in html
     assert "samples of" in html

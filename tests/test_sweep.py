@@ -54,8 +54,8 @@ def test_all_runs_copy_the_first_samples_of_one_pool(swept):
     names = ["grid-i1-c1", "grid-i1-c3", "grid-i2-c1", "grid-i2-c3"]
     assert [generated_tokens(workspace, name) for name in names] == [0, 0, 0, 0]
     workspace.start("alone", "sampling.num_initial=1", "sampling.num_corrections=3")
-    workspace.stage("generation", "run=alone", "iteration=0")
-    workspace.stage("filtering", "run=alone", "iteration=0")
+    workspace.quick_stage("generation", "run=alone", "iteration=0")
+    workspace.quick_stage("filtering", "run=alone", "iteration=0")
     assert answers(workspace, "grid-i1-c3") == answers(workspace, "alone")
 
 

@@ -1,11 +1,14 @@
 """A stage's command in a fork of a process that has imported the stages, once for all tests of a worker.
 
-For what leads to a test's subject: it takes a fraction of a second, where `python -m` imports for one to ten. The
-subject itself is started as a user starts it.
+It takes a fraction of a second, where `python -m` imports for one to ten. For what leads to a test's subject, and for
+all cases of a kind of which one is started as a user starts it.
 """
 
 import os
+import subprocess
 import sys
+import tempfile
+from collections.abc import Callable
 from importlib import import_module
 from multiprocessing import get_context
 from pathlib import Path
@@ -19,21 +22,38 @@ FORKS = get_context("forkserver")
 FORKS.set_forkserver_preload([*(f"{stage}.__main__" for stage in STAGES), *LATE])
 
 
-def run(command: tuple[str, ...], folder: Path, environment: dict[str, str], log: Path) -> int:
-    """Run what `python -m <command>` runs in `folder`, with its output in `log`; return its exit code."""
-    process = FORKS.Process(target=become, args=(command, folder, environment, log))
-    process.start()
-    process.join()
-    return process.exitcode
+def nothing() -> None:
+    """Do nothing first."""
 
 
-def become(command: tuple[str, ...], folder: Path, environment: dict[str, str], log: Path) -> None:
+def run(
+    command: tuple[str, ...], folder: Path, environment: dict[str, str], first: Callable[[], None] = nothing
+) -> subprocess.CompletedProcess:
+    """Run what `python -m <command>` runs in `folder`, to its end. first: is called in its process before it."""
+    with tempfile.TemporaryDirectory() as said:
+        outputs = Path(said, "stdout"), Path(said, "stderr")
+        process = FORKS.Process(target=become, args=(command, folder, environment, outputs, first))
+        process.start()
+        process.join()
+        return subprocess.CompletedProcess(
+            command, process.exitcode, *(output.read_text(errors="replace") for output in outputs)
+        )
+
+
+def become(
+    command: tuple[str, ...], folder: Path, environment: dict[str, str], outputs: tuple[Path, Path],
+    first: Callable[[], None],
+) -> None:  # fmt: skip
     """Be that command."""
-    with open(log, "wb") as said:
-        os.dup2(said.fileno(), 1)
-        os.dup2(said.fileno(), 2)
+    for descriptor, output in enumerate(outputs, start=1):
+        with open(output, "wb") as file:
+            os.dup2(file.fileno(), descriptor)
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
-    stage, *sys.argv[1:] = command
-    stage_main(import_module(f"{stage}.__main__").main)
+    name, *sys.argv[1:] = command
+    module = import_module(name)
+    if hasattr(module, "__path__"):  # a package
+        module = import_module(f"{name}.__main__")
+    first()
+    stage_main(module.main)

@@ -14,8 +14,8 @@ def place(tmp_path_factory, tiny_model):
     """A workspace with a finished iteration and a next one that has only begun."""
     workspace = make_workspace(tmp_path_factory.mktemp("push"), tiny_model)
     workspace.start("demo")
-    workspace.stage("generation", "run=demo", "iteration=0")
-    workspace.stage("filtering", "run=demo", "iteration=0")
+    workspace.quick_stage("generation", "run=demo", "iteration=0")
+    workspace.quick_stage("filtering", "run=demo", "iteration=0")
     return workspace
 
 
@@ -95,6 +95,6 @@ def test_a_damaged_run_is_not_copied(place, tmp_path):
 
 @pytest.mark.parametrize("url", ["s4://bucket/demo", "s3://bucket/demo"])
 def test_a_url_that_nothing_here_takes_is_named(place, url):
-    done = place.stage("analysis.upload", "run=demo", f"to={url}", check=False)
+    done = place.quick_stage("analysis.upload", "run=demo", f"to={url}", check=False)
     assert done.returncode == 2
     assert f"to={url}" in done.stderr

@@ -13,20 +13,22 @@ from tests.conftest import ROOT
 pytest.importorskip("vllm")
 
 
-def count(model, args: str) -> dict:
-    command = [sys.executable, "-m", "tests.benchmarks.count_outputs", str(model), args]
+@pytest.fixture(scope="module")
+def counted(tiny_model) -> list[dict]:
+    """Of requests as they are, and of those that ask for log-probabilities."""
+    command = [sys.executable, "-m", "tests.benchmarks.count_outputs", str(tiny_model), "{}", '{"logprobs": 0}']
     done = subprocess.run(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_one_output_is_built_for_each_finished_request(tiny_model):
-    counted = count(tiny_model, "{}")
-    assert counted["built"] == {"CompletionOutput": counted["requests"], "RequestOutput": counted["requests"]}
-    assert counted["samples"] == [[TOKENS, 96, None]] * counted["requests"]
+def test_one_output_is_built_for_each_finished_request(counted):
+    plain, _ = counted
+    assert plain["built"] == {"CompletionOutput": plain["requests"], "RequestOutput": plain["requests"]}
+    assert plain["samples"] == [[TOKENS, 96, None]] * plain["requests"]
 
 
-def test_log_probabilities_come_when_asked_for(tiny_model):
-    counted = count(tiny_model, '{"logprobs": 0}')
-    assert counted["samples"] == [[TOKENS, 96, -0.5 * TOKENS]] * counted["requests"]
-    assert counted["built"]["CompletionOutput"] == counted["requests"]
+def test_log_probabilities_come_when_asked_for(counted):
+    _, asked = counted
+    assert asked["samples"] == [[TOKENS, 96, -0.5 * TOKENS]] * asked["requests"]
+    assert asked["built"]["CompletionOutput"] == asked["requests"]

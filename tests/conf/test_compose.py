@@ -1,5 +1,3 @@
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +8,7 @@ from conf.overrides import as_meant, each_as_meant, merge
 from conf.schema import validate
 from store.errors import ConfigError
 from store.run import Run
+from tests import warm
 
 ROOT = Path(__file__).parents[2]
 PATHS = ["data.files.questions.path=x.jsonl"]
@@ -99,10 +98,7 @@ BAD = {
 
 @pytest.mark.parametrize("override", BAD)
 def test_a_bad_override_is_named_and_nothing_is_made(override, tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-m", "conf", "run=demo", override],
-        cwd=tmp_path, env={"PYTHONPATH": str(ROOT), "PATH": ""}, capture_output=True, text=True,
-    )  # fmt: skip
+    done = warm.run(("conf", "run=demo", override), tmp_path, {"PATH": ""})
     assert done.returncode == 2, done.stderr
     assert BAD[override] in done.stderr
     assert "Traceback" not in done.stderr
@@ -130,21 +126,21 @@ def test_a_changed_setting_is_refused_with_the_difference_and_the_old_run_goes_o
 def test_a_run_without_samples_takes_other_settings(workspace):
     broken = workspace.folder / "broken.csv"
     broken.write_text("problem,solution\nwho,me\n")
-    workspace.stage("conf", "run=demo", *workspace.settings, f"data.files.questions.path={broken}")
-    assert workspace.stage("data", "run=demo", check=False).returncode == 4
-    done = workspace.stage("conf", "run=demo", "data.files.questions.path=questions.jsonl", "strategy=FIF")
+    workspace.quick_stage("conf", "run=demo", *workspace.settings, f"data.files.questions.path={broken}")
+    assert workspace.quick_stage("data", "run=demo", check=False).returncode == 4
+    done = workspace.quick_stage("conf", "run=demo", "data.files.questions.path=questions.jsonl", "strategy=FIF")
     assert "strategy.name: 'ENF' -> 'FIF'" in done.stdout
     before = (workspace.run("demo") / "config.yaml").read_bytes()
     assert yaml.safe_load(before)["strategy"]["name"] == "FIF"
-    workspace.stage("data", "run=demo")
+    workspace.quick_stage("data", "run=demo")
     publish_samples(workspace)
-    assert workspace.stage("conf", "run=demo", "strategy=FIE", check=False).returncode == 3
+    assert workspace.quick_stage("conf", "run=demo", "strategy=FIE", check=False).returncode == 3
     assert (workspace.run("demo") / "config.yaml").read_bytes() == before
 
 
 def test_another_data_preset_leaves_the_refused_ones_settings_behind(workspace):
-    workspace.stage("conf", "run=demo", *workspace.settings)
-    workspace.stage("conf", "run=demo", "data=hub", "data.hub.repo=a/b", f"data.hub.revision={'0' * 40}")
+    workspace.quick_stage("conf", "run=demo", *workspace.settings)
+    workspace.quick_stage("conf", "run=demo", "data=hub", "data.hub.repo=a/b", f"data.hub.revision={'0' * 40}")
     data = yaml.safe_load((workspace.run("demo") / "config.yaml").read_text())["data"]
     assert data["files"]["questions"] == {"path": None, "wheel": None, "hub": data["hub"], "generator": None}
     assert data["train"] == 200, "the preset's own for this device"
@@ -167,9 +163,9 @@ def test_the_chat_templates_arguments_are_those_that_are_given(overrides, args):
 
 
 def test_workers_and_batches_may_change_between_restarts(workspace):
-    workspace.stage("conf", "run=demo", *workspace.settings)
+    workspace.quick_stage("conf", "run=demo", *workspace.settings)
     before = (workspace.run("demo") / "config.yaml").read_bytes()
-    workspace.stage("conf", "run=demo", "launcher.workers=2", "engine.throughput.max_num_seqs=8")
+    workspace.quick_stage("conf", "run=demo", "launcher.workers=2", "engine.throughput.max_num_seqs=8")
     assert (workspace.run("demo") / "config.yaml").read_bytes() == before
     execution = yaml.safe_load((workspace.run("demo") / "_execution.yaml").read_text())
     assert execution["launcher"]["workers"] == 2
@@ -185,7 +181,7 @@ def test_workers_and_batches_may_change_between_restarts(workspace):
     ],
 )
 def test_a_credential_is_refused_and_kept_nowhere(workspace, override):
-    done = workspace.stage("conf", "run=demo", *workspace.settings, override, check=False)
+    done = workspace.quick_stage("conf", "run=demo", *workspace.settings, override, check=False)
     assert done.returncode == 2
     assert "credential" in done.stderr
     assert not workspace.run("demo").exists()
@@ -197,11 +193,11 @@ def test_a_credential_is_refused_and_kept_nowhere(workspace, override):
 def test_a_path_is_taken_as_it_is_typed(workspace, value):
     questions = workspace.folder / value
     questions.write_bytes((workspace.folder / "questions.jsonl").read_bytes())
-    workspace.stage("conf", "run=demo", *workspace.settings, f"data.files.questions.path={value}")
-    workspace.stage("data", "run=demo")
+    workspace.quick_stage("conf", "run=demo", *workspace.settings, f"data.files.questions.path={value}")
+    workspace.quick_stage("data", "run=demo")
     config = yaml.safe_load((workspace.run("demo") / "config.yaml").read_text())
     assert config["data"]["files"]["questions"]["path"] == value
-    workspace.stage("conf", "run=new", "like=demo")  # what is kept of it can be read again
+    workspace.quick_stage("conf", "run=new", "like=demo")  # what is kept of it can be read again
 
 
 @pytest.mark.parametrize(
@@ -226,7 +222,7 @@ def test_the_home_folder_is_found(monkeypatch):
 
 
 def test_a_list_that_cannot_be_read_is_named_with_its_quotes(workspace):
-    done = workspace.stage("conf", "run=demo", *workspace.settings, "data.columns.id=[a=b]", check=False)
+    done = workspace.quick_stage("conf", "run=demo", *workspace.settings, "data.columns.id=[a=b]", check=False)
     assert done.returncode == 2 and "Traceback" not in done.stderr
     assert (
         """data.columns.id=[a=b] cannot be read""" in done.stderr
@@ -244,33 +240,33 @@ def test_settings_that_no_origin_can_serve_are_refused_before_a_run_exists():
 
 
 def settings_like(workspace, *overrides: str) -> dict:
-    workspace.stage("conf", "run=new", "like=demo", *overrides)
+    workspace.quick_stage("conf", "run=new", "like=demo", *overrides)
     return yaml.safe_load((workspace.run("new") / "config.yaml").read_text())
 
 
 def test_a_run_like_another_begins_with_its_settings(workspace):
-    workspace.stage("conf", "run=demo", *workspace.settings, "seed=5", "strategy=FIE", "strategy.filter=none")
+    workspace.quick_stage("conf", "run=demo", *workspace.settings, "seed=5", "strategy=FIE", "strategy.filter=none")
     found = settings_like(workspace, "seed=6", "sampling.num_initial=1")
     assert (found["seed"], found["strategy"]["filter"], found["strategy"]["name"]) == (6, "none", "FIE")
     assert (found["sampling"]["num_initial"], found["sampling"]["num_corrections"]) == (1, 3)
     assert not any(override.startswith("like") for override in found["overrides"])
     before = (workspace.run("new") / "config.yaml").read_bytes()
-    workspace.stage("conf", "run=new")  # its name is enough, and the whole command changes nothing either
+    workspace.quick_stage("conf", "run=new")  # its name is enough, and the whole command changes nothing either
     assert settings_like(workspace, "seed=6", "sampling.num_initial=1") == yaml.safe_load(before)
 
 
 def test_a_preset_given_anew_leaves_behind_what_was_changed_in_the_others(workspace):
-    workspace.stage("conf", "run=demo", *workspace.settings, "strategy=FIE", "strategy.filter=none")
+    workspace.quick_stage("conf", "run=demo", *workspace.settings, "strategy=FIE", "strategy.filter=none")
     assert settings_like(workspace, "strategy=EIF")["strategy"]["filter"] == "improving"
     settings_like(workspace)  # what the run began with stays
 
 
 def test_there_has_to_be_a_run_to_be_like(workspace):
-    done = workspace.stage("conf", "run=new", "like=demo", check=False)
+    done = workspace.quick_stage("conf", "run=new", "like=demo", check=False)
     assert done.returncode == 2
     assert "runs/demo/config.yaml is missing" in done.stderr
     assert not workspace.run("new").exists()
-    assert workspace.stage("conf", "run=new", "like=a", "like=b", check=False).returncode == 2
+    assert workspace.quick_stage("conf", "run=new", "like=a", "like=b", check=False).returncode == 2
 
 
 @pytest.mark.parametrize(("given", "prompt", "reward"), [

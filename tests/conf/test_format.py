@@ -13,7 +13,7 @@ def test_a_run_of_an_earlier_format_is_refused_with_the_way_on(tmp_path, tiny_mo
     config.write_bytes(with_checksum(text.partition(b"\n")[2]))  # as before runs said their format
 
     for command in (("conf", "run=demo"), ("data", "run=demo"), ("generation", "run=demo", "iteration=0")):
-        done = workspace.stage(*command, check=False)
+        done = workspace.quick_stage(*command, check=False)
         assert done.returncode == 3, done.stderr
         assert f"of format 1, this version reads and writes format {FORMAT}" in done.stderr
         assert "LIKE=demo RUN=<new name>" in done.stderr

@@ -17,7 +17,7 @@ def test_settings_change_until_there_are_samples(tmp_path, tiny_model):
     assert (run / ".questions.superseded-00/_MANIFEST.json").read_bytes() == questions
     assert (run / "questions/_MANIFEST.json").read_bytes() != questions
 
-    workspace.stage("generation", "run=demo", "iteration=0")
+    workspace.quick_stage("generation", "run=demo", "iteration=0")
     done = workspace.stage("conf", "run=demo", "sampling.max_tokens=8", check=False)
     assert done.returncode == 3 and "sampling.max_tokens: 9 -> 8" in done.stderr
 

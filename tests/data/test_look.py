@@ -14,7 +14,7 @@ HARD = "my 'own' file, with $HOME = \"1\" & #2.csv"
 
 
 def look(workspace: Workspace, *arguments: str, check: bool = True) -> subprocess.CompletedProcess:
-    return workspace.stage("data", *arguments, check=check)
+    return workspace.quick_stage("data", *arguments, check=check)
 
 
 def rows(count: int = 60) -> list[dict]:

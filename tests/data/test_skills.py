@@ -123,5 +123,5 @@ WRONG = ["data.skills.kinds=[compare,sums]", "data.skills.difficulty=6", "data.s
 
 @pytest.mark.parametrize("wrong", WRONG)
 def test_wrong_skills_are_refused(workspace, wrong):
-    done = workspace.stage("conf", "run=skills", *SETTINGS, wrong, check=False)
+    done = workspace.quick_stage("conf", "run=skills", *SETTINGS, wrong, check=False)
     assert done.returncode == 2 and wrong.partition("=")[0] in done.stderr

@@ -43,8 +43,8 @@ def test_0_done(workspace):
 
 
 def test_1_a_shard_that_kills_the_engine_twice_is_named_and_the_others_are_kept(refused, workspace):
-    workspace.stage("conf", "run=first", *workspace.settings)
-    workspace.stage("data", "run=first")
+    workspace.quick_stage("conf", "run=first", *workspace.settings)
+    workspace.quick_stage("data", "run=first")
     questions = pq.read_table(workspace.run("first") / "questions" / "train-00000-of-00001.parquet")
     workspace.start("demo", f"+engine.args.die_on={questions['question_id'][7]}")  # in the second shard of five
     victim = "train-00001-of-00004.parquet"
@@ -63,14 +63,14 @@ def test_2_a_setting_that_is_none_is_answered_with_the_nearest(refused, workspac
 
 def test_3_another_setting_is_refused_with_both_values(refused, workspace):
     workspace.start("demo")
-    workspace.stage("generation", "run=demo", "iteration=0")
+    workspace.quick_stage("generation", "run=demo", "iteration=0")
     command = ("conf", "run=demo", "sampling.temperature=0.123")
     refused(3, "config.yaml", "sampling.temperature: ", " -> 0.123", "RUN=<new name>", command=command)
 
 
 def test_4_too_many_bad_rows_are_counted_and_listed(refused, workspace):
     write_questions(workspace, ROWS, "{", "{")
-    workspace.stage("conf", "run=demo", *workspace.settings)
+    workspace.quick_stage("conf", "run=demo", *workspace.settings)
     words = ("questions.jsonl", "2 of 62 rows", "2 BAD_JSON", "1.00%", "_quarantined.jsonl names each", "Fix the file")
     refused(4, *words, command=("data", "run=demo"))
 
@@ -102,7 +102,7 @@ def test_7_a_training_that_diverges_publishes_nothing(refused, workspace):
 
 
 def test_8_a_file_larger_than_memory_is_named_with_its_size(refused, workspace):
-    workspace.stage("conf", "run=demo", *workspace.settings)
+    workspace.quick_stage("conf", "run=demo", *workspace.settings)
     os.truncate(workspace.folder / "questions.jsonl", 1 << 40)  # takes no room on disk
 
     def limit() -> None:
@@ -113,7 +113,7 @@ def test_8_a_file_larger_than_memory_is_named_with_its_size(refused, workspace):
 
 
 def test_74_a_write_that_fails_is_named_with_the_free_bytes(refused, workspace):
-    workspace.stage("conf", "run=demo", *workspace.settings)
+    workspace.quick_stage("conf", "run=demo", *workspace.settings)
 
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))  # a shard is larger
@@ -124,7 +124,7 @@ def test_74_a_write_that_fails_is_named_with_the_free_bytes(refused, workspace):
 
 
 def test_75_a_run_that_is_held_names_its_holder(refused, workspace):
-    workspace.stage("conf", "run=demo", *workspace.settings)
+    workspace.quick_stage("conf", "run=demo", *workspace.settings)
     code = "import sys; from store.run import *\nwith locked(Run('demo')): print(flush=True); sys.stdin.read()"
     holder = subprocess.Popen(
         [sys.executable, "-c", code], cwd=workspace.folder, env=workspace.environment,

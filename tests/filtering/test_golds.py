@@ -19,9 +19,9 @@ def checked(tmp_path):
     def check(rows, *overrides):
         place = make_workspace(tmp_path, tmp_path)
         (tmp_path / "questions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-        place.stage("conf", "run=demo", *place.settings, *overrides)
-        place.stage("data", "run=demo")
-        return place.stage("filtering.golds", "run=demo", check=False)
+        place.quick_stage("conf", "run=demo", *place.settings, *overrides)
+        place.quick_stage("data", "run=demo")
+        return place.quick_stage("filtering.golds", "run=demo", check=False)
 
     return check
 

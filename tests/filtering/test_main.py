@@ -66,7 +66,7 @@ def test_the_command_filters_once_and_then_has_no_work(workspace):
     workspace.start("demo")
     missing = workspace.stage("filtering", "run=demo", "iteration=0", check=False)
     assert missing.returncode == 5 and "python -m generation run=demo iteration=0" in missing.stderr
-    workspace.stage("generation", "run=demo", "iteration=0")
+    workspace.quick_stage("generation", "run=demo", "iteration=0")
     done = workspace.stage("filtering", "run=demo", "iteration=0")
     folder = workspace.run("demo") / "iter_00"
     metrics = json.loads((folder / "metrics.json").read_bytes())

@@ -7,8 +7,8 @@ import duckdb
 
 def test_every_round_is_scored_and_its_figures_are_those_of_a_query(workspace):
     workspace.start("demo", "eval.rounds=3", "eval.num_samples=2")
-    workspace.stage("generation", "run=demo", "iteration=0")
-    workspace.stage("filtering", "run=demo", "iteration=0")
+    workspace.quick_stage("generation", "run=demo", "iteration=0")
+    workspace.quick_stage("filtering", "run=demo", "iteration=0")
     folder = workspace.run("demo") / "iter_00"
     metrics = json.loads((folder / "metrics.json").read_text())["splits"]
     assert "rounds" not in metrics["train"]

@@ -60,7 +60,7 @@ def test_small_runs_take_one_process_and_others_one_per_core():
 def generated(tmp_path_factory, tiny_model):
     workspace = make_workspace(tmp_path_factory.mktemp("processes"), tiny_model)
     workspace.start("demo", "launcher.filter_processes=2")
-    workspace.stage("generation", "run=demo", "iteration=0")
+    workspace.quick_stage("generation", "run=demo", "iteration=0")
     return workspace
 
 

@@ -25,7 +25,7 @@ def with_reference(folder: Path, model: Path) -> Iterator[Workspace]:
     place = make_workspace(folder, model)
     place.settings += SLOW
     place.start("alone", "engine.throughput.max_num_seqs=1000")
-    place.stage("generation", "run=alone", "iteration=0")
+    place.quick_stage("generation", "run=alone", "iteration=0")
     assert len(samples(place, "alone")) == 2 * (NUM_SHARDS + 1)  # and two manifests
     yield place
     for pid in processes(place):
@@ -35,7 +35,7 @@ def with_reference(folder: Path, model: Path) -> Iterator[Workspace]:
 def configure(place: Workspace, run: str, *overrides: str) -> None:
     """Make a run, or change how an old one is executed."""
     if place.run(run).exists():
-        place.stage("conf", f"run={run}", *overrides)
+        place.quick_stage("conf", f"run={run}", *overrides)
     else:
         place.start(run, TWO_AT_A_TIME, *overrides)
 

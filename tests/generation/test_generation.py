@@ -31,7 +31,7 @@ def drawn(tmp_path_factory, tiny_model) -> Path:
     """A folder with a run whose iter_00 has been generated."""
     workspace = make_workspace(tmp_path_factory.mktemp("drawn"), tiny_model)
     workspace.start("demo")
-    workspace.stage("generation", "run=demo", "iteration=0")
+    workspace.quick_stage("generation", "run=demo", "iteration=0")
     return workspace.folder
 
 

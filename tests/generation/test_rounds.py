@@ -17,7 +17,7 @@ def workspace(tmp_path_factory, tiny_model):
     workspace = make_workspace(tmp_path_factory.mktemp("rounds"), tiny_model)
     for name, rounds in {"once": 1, "thrice": 3}.items():
         workspace.start(name, f"eval.rounds={rounds}", "eval.num_samples=2")
-        workspace.stage("generation", f"run={name}", "iteration=0")
+        workspace.quick_stage("generation", f"run={name}", "iteration=0")
     return workspace
 
 
@@ -60,7 +60,7 @@ def test_a_stage_that_lost_a_later_round_draws_that_round_alone(workspace):
     lost = next(thrice.corrections_of(3).glob("test-*.parquet"))
     lost.unlink()
     (thrice.corrections_of(3) / "_MANIFEST.json").unlink()
-    workspace.stage("generation", "run=thrice", "iteration=0")
+    workspace.quick_stage("generation", "run=thrice", "iteration=0")
     assert {path: path.read_bytes() for path in thrice.dir.glob("*/*.parquet")} == before
     costs = [json.loads(path.read_bytes()) for path in thrice.stats.glob("generation-*.json")]
     assert min(cost["requests"] for cost in costs) <= 5 * 2
@@ -68,7 +68,7 @@ def test_a_stage_that_lost_a_later_round_draws_that_round_alone(workspace):
 
 def test_a_pool_with_as_many_rounds_spares_them_all(workspace):
     workspace.start("cell", "eval.rounds=2", "launcher.pool=thrice", "sampling.num_initial=1")
-    workspace.stage("generation", "run=cell", "iteration=0")
+    workspace.quick_stage("generation", "run=cell", "iteration=0")
     cell, thrice = iteration(workspace, "cell"), iteration(workspace, "thrice")
     assert rows(cell.corrections_of(2), "test").items() <= rows(thrice.corrections_of(2), "test").items()
     assert [path.stem for path in cell.stats.glob("generation-*.json")] == ["generation-pool"]
@@ -77,7 +77,7 @@ def test_a_pool_with_as_many_rounds_spares_them_all(workspace):
 def test_greedy_evaluation_is_the_same_for_every_seed_and_leaves_training_samples_alone(workspace):
     for name, seed in {"greedy": 0, "greedy-too": 7}.items():
         workspace.start(name, "eval.greedy=true", f"seed={seed}")
-        workspace.stage("generation", f"run={name}", "iteration=0")
+        workspace.quick_stage("generation", f"run={name}", "iteration=0")
 
     def texts(run: str, split: str) -> dict:
         return {key: row["text"] for key, row in rows(iteration(workspace, run).corrections, split).items()}

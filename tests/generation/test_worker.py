@@ -46,7 +46,7 @@ def fill(workspace, monkeypatch):
     """A function that fills a plan's shards as worker 0 of `world`, and the folder with all of them as another made
     them; returns the engine and the shards in the order in which they were started."""
     workspace.start("demo", "engine.throughput.max_num_seqs=4")
-    workspace.stage("generation", "run=demo", "iteration=0")
+    workspace.quick_stage("generation", "run=demo", "iteration=0")
     published = workspace.folder / "published"
     shutil.copytree(workspace.run("demo") / "iter_00", published)
     monkeypatch.setattr(sampling, "LOOK_SECONDS", 0)

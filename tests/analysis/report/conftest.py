@@ -43,7 +43,7 @@ def hostile(tmp_path_factory, tiny_model) -> tuple[Workspace, Run]:
     workspace = make_workspace(tmp_path_factory.mktemp("hostile"), tiny_model)
     run = start_hand_made(workspace, "hostile")
     write_samples(run, 2, 3)
-    workspace.stage("filtering", "run=hostile", "iteration=0")
+    workspace.quick_stage("filtering", "run=hostile", "iteration=0")
     return workspace, run
 
 

@@ -83,7 +83,7 @@ WRONG = ["split=tests", "transition=i>c", "kept=maybe", "format=xml", "iteration
 @pytest.mark.parametrize("argument", WRONG)
 def test_a_wrong_argument_is_named_with_what_was_expected(loop, argument):
     workspace, _ = loop
-    done = workspace.stage("analysis.inspection", "run=demo", argument, check=False)
+    done = workspace.quick_stage("analysis.inspection", "run=demo", argument, check=False)
     assert done.returncode == 2
     assert "expected" in done.stderr
 

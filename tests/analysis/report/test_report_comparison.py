@@ -23,7 +23,7 @@ def grid(tmp_path_factory, tiny_model):
             f"seed={seed}",
         )  # fmt: skip
         write_samples(run, num_initial, num_corrections)
-        workspace.stage("filtering", f"run={name}", "iteration=0")
+        workspace.quick_stage("filtering", f"run={name}", "iteration=0")
     start_hand_made(workspace, "grid-d")
     workspace.stage("analysis.report", "sweep=grid")
     return workspace, workspace.folder / "runs" / "_comparisons" / "grid.html"
@@ -80,7 +80,7 @@ def test_runs_on_other_questions_are_refused(grid):
     shutil.rmtree(workspace.run(name), ignore_errors=True)
     run = start_hand_made(workspace, name, "data.seed=5")
     write_samples(run, 2, 3)
-    workspace.stage("filtering", f"run={name}", "iteration=0")
+    workspace.quick_stage("filtering", f"run={name}", "iteration=0")
     done = workspace.stage("analysis.report", "runs=grid-a,others", check=False)
     assert done.returncode == 4
     assert "needs the same questions on both sides" in done.stderr

@@ -13,7 +13,7 @@ def rounds(loop):
     workspace, _ = loop
     workspace.start("rounds", "eval.rounds=3", "eval.num_samples=2")
     for stage in ("generation", "filtering"):
-        workspace.stage(stage, "run=rounds", "iteration=0")
+        workspace.quick_stage(stage, "run=rounds", "iteration=0")
     workspace.stage("analysis.report", "run=rounds")
     return workspace.run("rounds")
 
