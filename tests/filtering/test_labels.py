@@ -11,7 +11,7 @@ from filtering.flags import FLAGS, TEXT_FLAGS
 from filtering.labels import NAMES, labeled, selectable, transition
 from filtering.pairs import PAIR, Samples
 from filtering.rewards.texts import Golds, Texts
-from tests.filtering.test_stage import SETTINGS
+from tests.filtering.hand_made import SETTINGS
 
 
 @pytest.mark.parametrize(("threshold", "initial", "correction", "expected"), [

@@ -14,8 +14,8 @@ from store.fingerprint import stable_hash
 from store.schemas import CORRECTIONS, DPO, INITIAL_ANSWERS, KTO
 from store.shards import iter_shards, read_manifest
 from tests.filtering.conftest import write_stage
+from tests.filtering.hand_made import HELD_OUT, NUM_CORRECTIONS, SETTINGS, TRAIN, files
 from tests.filtering.test_recipes import GIVEN, VERDICTS
-from tests.filtering.test_stage import HELD_OUT, NUM_CORRECTIONS, SETTINGS, TRAIN, files
 
 # What the fixture TRAIN holds by prompt, correct and incorrect, written out by hand: "Paris..." is truncated, "" is
 # empty, "one" occurs twice, "not Paris" scores, "A+" normalizes to nothing and does not.

@@ -16,7 +16,7 @@ from store.run import Run
 from store.schemas import CORRECTIONS, SFT, sft, trajectories
 from store.shards import iter_shards, read_manifest, read_shard, write_shard
 from tests.filtering.conftest import STOP
-from tests.filtering.test_stage import HELD_OUT, SETTINGS
+from tests.filtering.hand_made import HELD_OUT, SETTINGS
 
 YES_NO = {"keep": "Yes", "replace": "No"}
 VERDICTS = replace(SETTINGS, scoring=replace(SETTINGS.scoring, verdict=YES_NO))

@@ -1,4 +1,4 @@
-"""The stage as a whole: what it writes is complete, reproducible, and says the same as a query over its files."""
+"""The stage as a whole: what it writes is complete, and does not depend on how samples lie in shards."""
 
 import json
 from dataclasses import replace
@@ -12,56 +12,16 @@ from filtering import rewards
 from filtering.__main__ import filter_iteration
 from filtering.filters import Options
 from filtering.report import describe
-from filtering.settings import Scoring, Settings
 from filtering.source import Source
 from filtering.stage import is_complete
-from store.errors import BadInput, CorruptArtifact, FingerprintMismatch
-from store.schemas import SFT, trajectories
-from store.shards import iter_shards, read_manifest
-
-SETTINGS = Settings(
-    seed=0,
-    filter="non_decreasing",
-    trains_on="corrections",
-    options=Options(),
-    scoring=Scoring(["in_accuracy_final", "token_f1"], "in_accuracy_final", 0.5, expects_marker=False),
-    compat=[],
-)
-NUM_CORRECTIONS = {"train": 2, "validation": 1, "test": 1}
-
-TRAIN = [
-    ("q0", "capital of france", ["Paris"], [("Rome", ["Paris", "Rome"]), ("Paris", ["Paris", "not Paris"])]),
-    ("q1", "capital of france, paris or rome", ["Paris"], [("Paris", ["Rome", ""]), ("Bonn", ["Paris...", "Bonn"])]),
-    ("q2", "best grade", ["A+", "one"], [("A+", ["one", "one"]), ("two", ["six, ten, one", "*"])]),
-]
-# Only the correction of the other initial answer is right: nothing improves.
-HELD_OUT = [("t0", "capital of italy", ["Rome"], [("Bonn", ["Bonn"]), ("Rome", ["Rome"])])]
+from store.errors import BadInput
+from store.shards import read_manifest
+from tests.filtering.hand_made import HELD_OUT, SETTINGS, TRAIN, rows, sft_rows, source
 
 
 @pytest.fixture
 def run(make_run):
     return make_run({"train": TRAIN, "test": HELD_OUT})
-
-
-def source(run) -> Source:
-    return Source(run, 0, NUM_CORRECTIONS)
-
-
-def rows(run, settings=SETTINGS, split="train") -> list[dict]:
-    folder = run.iteration(0).trajectories
-    manifest = read_manifest(folder)
-    schema = trajectories(settings.scoring.rewards)
-    return [row for _, table in iter_shards(folder, manifest, split, schema) for row in table.to_pylist()]
-
-
-def sft_rows(run) -> list[dict]:
-    folder = run.iteration(0).sft
-    return [row for _, table in iter_shards(folder, read_manifest(folder), "train", SFT) for row in table.to_pylist()]
-
-
-def files(run) -> dict[str, bytes]:
-    paths = [path for path in run.iteration(0).dir.rglob("*") if path.is_file()]
-    return {str(path.relative_to(run.dir)): path.read_bytes() for path in paths}
 
 
 def test_every_pair_is_written_with_its_transition_and_reason(run):
@@ -150,61 +110,6 @@ def test_thoughts_are_neither_scored_nor_compared(make_run):
     assert found[3]["reason"] == "empty"
 
 
-def test_metrics_are_what_duckdb_counts_in_the_files(run):
-    summary = filter_iteration(source(run), SETTINGS, 0)
-    assert json.loads(run.iteration(0).metrics.read_bytes()) == summary
-    files = f"'{run.iteration(0).trajectories}/*.parquet'"
-    for split, metrics in summary["splits"].items():
-        counted = duckdb.sql(f"""
-            select count(*), count(distinct question_id), sum((initial_reward >= 0.5)::int),
-                sum((correction_reward >= 0.5)::int), sum(kept::int), sum(is_copy::int),
-                sum((correction_finish_reason = 'length')::int), avg(initial_token_f1),
-                sum(list_contains(flags, 'correction_no_final_answer')::int)
-            from read_parquet({files}) where split = '{split}'
-        """).fetchall()
-        assert counted == [(
-            metrics["num_pairs"], metrics["num_questions"], metrics["num_initial_correct"],
-            metrics["num_correction_correct"], metrics["num_kept"], metrics["num_copies"],
-            metrics["num_correction_truncated"], pytest.approx(metrics["mean_rewards"]["initial_token_f1"]),
-            metrics["num_correction_format_failures"],
-        )]  # fmt: skip
-        transitions = {name: entry["count"] for name, entry in metrics["transitions"].items() if entry["count"]}
-        for column, counts in (("transition", transitions), ("reason", metrics["reasons"])):
-            query = f"select {column}, count(*) from read_parquet({files}) where split = '{split}' group by 1"
-            assert dict(duckdb.sql(query).fetchall()) == counts
-        assert metrics["t2"] - metrics["t1"] == pytest.approx(metrics["delta"])
-
-
-def test_metrics_report_questions_that_hold_their_answer_apart(run):
-    train = filter_iteration(source(run), SETTINGS, 0)["splits"]["train"]
-    assert (train["gold_in_question"]["num_pairs"], train["without_gold_in_question"]["num_pairs"]) == (4, 8)
-    assert train["gold_in_question"]["transitions"]["c->i"]["count"] == 2
-    assert train["without_gold_in_question"]["t1"] == 2 / 8
-    assert train["num_initial_answers"] == 6
-    assert train["num_initial_answer_tokens"] == sum(len(a) + 1 for q in TRAIN for a, _ in q[3])
-
-
-def test_metrics_are_given_without_what_train_has_too(make_run):
-    flags = {
-        "t0": {"exact": "q0", "normalized": "q0", "near_duplicate": "q0", "shared_answer": "q0"},
-        "t1": {"near_duplicate": "q1"},
-        "t2": {"shared_answer": "q2"},
-    }
-    answers = enumerate(["Rome", "Rome", "x", "x"])
-    test = [(f"t{i}", f"question {i}", ["Rome"], [(answer, ["Rome"])]) for i, answer in answers]
-    overlap = {"train/test": flags, "validation/test": {"t3": {"exact": "v"}}}
-    run = make_run({"train": TRAIN, "test": test}, overlap=overlap)
-    splits = filter_iteration(source(run), SETTINGS, 0)["splits"]
-    assert {row["question_id"]: row["flags"] for row in rows(run, split="test")} == {
-        "t0": ["overlap", "shared_answer"], "t1": ["overlap"], "t2": ["shared_answer"], "t3": [],
-    }  # fmt: skip
-    found = splits["test"]
-    assert (found["num_pairs"], found["t1"], found["t2"]) == (4, 0.5, 1)
-    assert (found["without_overlap"]["num_pairs"], found["without_overlap"]["t1"]) == (2, 0)
-    assert (found["without_shared_answer"]["num_pairs"], found["without_shared_answer"]["t1"]) == (2, 0.5)
-    assert splits["train"]["without_overlap"]["num_pairs"] == splits["train"]["num_pairs"]
-
-
 def test_the_selection_and_the_numbers_do_not_depend_on_the_shards(make_run):
     settings = replace(SETTINGS, options=Options(max_per_question=2, max_copy_share=0.2, drop_duplicates=True))
     results = []
@@ -213,59 +118,6 @@ def test_the_selection_and_the_numbers_do_not_depend_on_the_shards(make_run):
         summary = filter_iteration(source(run), settings, 0)
         results.append((rows(run), sft_rows(run), summary["splits"]))
     assert results[0] == results[1] == results[2]
-
-
-def test_a_finished_stage_has_no_work_and_another_setting_is_refused(run):
-    assert not is_complete(source(run), SETTINGS)
-    filter_iteration(source(run), SETTINGS, 0)
-    assert is_complete(source(run), SETTINGS)
-    with pytest.raises(FingerprintMismatch, match=r"options\.margin: 0\.0 -> 0\.5"):
-        is_complete(source(run), replace(SETTINGS, options=Options(margin=0.5)))
-
-
-def test_what_is_missing_or_edited_is_rebuilt_bit_for_bit(run):
-    filter_iteration(source(run), SETTINGS, 0)
-    before = files(run)
-    folder = run.iteration(0)
-    for path in (folder.metrics, folder.trajectories / "_MANIFEST.json", *folder.sft.iterdir()):
-        path.unlink()
-        assert not is_complete(source(run), SETTINGS)
-        filter_iteration(source(run), SETTINGS, 0)
-        assert files(run) == before
-    folder.metrics.write_bytes(b"{}")
-    assert not is_complete(source(run), SETTINGS)
-    filter_iteration(source(run), SETTINGS, 0)
-    assert files(run) == before
-
-
-def test_leftovers_of_other_samples_are_moved_aside(run):
-    filter_iteration(source(run), SETTINGS, 0)
-    folder = run.iteration(0)
-    for part in (folder.trajectories, folder.sft):
-        (part / "_MANIFEST.json").unlink()
-    filter_iteration(source(run), replace(SETTINGS, filter="improving"), 0)
-    assert {row["reason"] for row in rows(run)} >= {"improving", "not_improving"}
-    assert [path.name for path in folder.dir.glob(".*")] == [".trajectories.superseded-00", ".sft.superseded-00"]
-
-
-def test_a_flipped_bit_in_a_leftover_is_refused(run):
-    filter_iteration(source(run), SETTINGS, 0)
-    folder = run.iteration(0).trajectories
-    (folder / "_MANIFEST.json").unlink()
-    path = next(folder.glob("*.parquet"))
-    content = bytearray(path.read_bytes())
-    content[100] ^= 1
-    path.write_bytes(content)
-    with pytest.raises(CorruptArtifact, match=path.name):
-        filter_iteration(source(run), SETTINGS, 0)
-
-
-def test_corrections_of_other_initial_answers_are_refused_with_both_digests(run):
-    folder = run.iteration(0)
-    manifest = read_manifest(folder.initial_answers)
-    replace(manifest, settings={"seed": 1}).write(folder.initial_answers)
-    with pytest.raises(CorruptArtifact, match=manifest.digest):
-        source(run)
 
 
 def test_nothing_kept_gives_an_empty_sft_folder_and_advice(make_run):

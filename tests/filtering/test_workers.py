@@ -18,7 +18,7 @@ from filtering.source import Source
 from filtering.workers import PAIRS_PER_PROCESS, num_processes
 from store.errors import CorruptArtifact
 from tests.conftest import make_workspace
-from tests.filtering.test_stage import HELD_OUT, NUM_CORRECTIONS, SETTINGS, TRAIN, files
+from tests.filtering.hand_made import HELD_OUT, NUM_CORRECTIONS, SETTINGS, TRAIN, files
 
 FILTERING = [sys.executable, "-m", "filtering", "run=demo", "iteration=0"]
 BOUNDED = replace(SETTINGS, options=Options(max_per_question=2, max_copy_share=0.2), compat=["cross_pairing"])

@@ -1,12 +1,18 @@
 """A Llama of about 100,000 parameters with a tokenizer of its own, and rows for it."""
 
 import json
+import os
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
+import conf.__main__ as conf_main
+from store.checkpoints import Checkpoint, describe_folder, folder_digest
+from store.publish import write_atomic
+from store.run import Run
 from store.schemas import SFT
+from tests.training.runs import QUICK
 
 VOCAB_SIZE = 512
 STOP = 2
@@ -61,6 +67,22 @@ def sft_rows(number: int, seed: int = 0, **changed: dict[int, object]) -> pa.Tab
 @pytest.fixture
 def make_rows():
     return sft_rows
+
+
+@pytest.fixture
+def make_run(tiny_model, tmp_path, monkeypatch):
+    """A run in an empty folder whose M_0 is the tiny model."""
+    monkeypatch.chdir(tmp_path)
+
+    def make(*overrides, name="demo"):
+        conf_main.main([f"run={name}", *QUICK, *overrides])
+        run = Run(name)
+        files = describe_folder(tiny_model)
+        folder = os.path.relpath(tiny_model, run.dir)
+        write_atomic(run.base_model, Checkpoint(files, folder_digest(files), alias_of=folder).to_json())
+        return run
+
+    return make
 
 
 def read_json(path):

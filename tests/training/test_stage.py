@@ -1,22 +1,16 @@
-"""`python -m training` on a run folder: what it reads, publishes, refuses, and survives."""
+"""`python -m training` on a run folder: what it reads, publishes and refuses."""
 
 import json
-import multiprocessing
 import os
-import resource
-import signal
 import subprocess
 import sys
-import time
-from pathlib import Path
 
 import pyarrow as pa
 import pytest
 import torch
 
 import conf.__main__ as conf_main
-import training.__main__ as stage
-from store.checkpoints import RECORD, Checkpoint, describe_folder, folder_digest, locate, read_record, verify_folder
+from store.checkpoints import RECORD, Checkpoint, locate, read_record, verify_folder
 from store.errors import (
     ConfigError,
     CorruptArtifact,
@@ -24,55 +18,11 @@ from store.errors import (
     NotEnoughMemory,
     NoTrainingRows,
     TrainingDiverged,
-    stage_main,
 )
 from store.publish import write_atomic
-from store.run import Run
-from store.schemas import SFT
-from store.shards import Manifest, describe_shard, encode_shard, read_manifest, read_shard, shard_name
-
-ROOT = Path(__file__).parents[2]
-QUICK = (
-    "training.args.learning_rate=0.01", "training.args.bf16=false", "training.stop_check.num_prompts=0",
-    "training.throughput.save_strategy=steps", "+training.throughput.save_steps=1",
-)  # fmt: skip
-
-
-def publish_rows(run, iteration, *tables):
-    """An sft folder of one shard per table, as filtering leaves it."""
-    folder, shards = run.iteration(iteration).sft, {}
-    for index, table in enumerate(tables):
-        name = shard_name("train", index, len(tables))
-        content = encode_shard(table, SFT, {"stage": "filtering", "iteration": iteration})
-        write_atomic(folder / name, content, replace=True)
-        shards[name] = describe_shard(content, read_shard(folder / name, SFT)[1])
-    number = sum(table.num_rows for table in tables)
-    Manifest("filtering", iteration, {}, {}, number, number, 0, shards).write(folder)
-
-
-@pytest.fixture
-def make_run(tiny_model, tmp_path, monkeypatch):
-    """A run in an empty folder whose M_0 is the tiny model."""
-    monkeypatch.chdir(tmp_path)
-
-    def make(*overrides, name="demo"):
-        conf_main.main([f"run={name}", *QUICK, *overrides])
-        run = Run(name)
-        files = describe_folder(tiny_model)
-        folder = os.path.relpath(tiny_model, run.dir)
-        write_atomic(run.base_model, Checkpoint(files, folder_digest(files), alias_of=folder).to_json())
-        return run
-
-    return make
-
-
-def train(run, iteration=1):
-    stage.main([f"run={run.name}", f"iteration={iteration}"])
-
-
-def weights(run, iteration=1):
-    record = read_record(run.iteration(iteration).checkpoint / RECORD)
-    return record.files["model.safetensors"]["sha256"]
+from store.shards import read_manifest
+from tests.conftest import ROOT
+from tests.training.runs import publish_rows, train, weights
 
 
 def visible(folder):
@@ -317,151 +267,3 @@ def test_float32_is_published_on_request_and_is_another_training(make_run, make_
 def test_iteration_zero_is_not_trained(make_run):
     with pytest.raises(ConfigError, match=r"training\.base"):
         train(make_run(), 0)
-
-
-@pytest.fixture
-def in_child():
-    """Starts the stage as a command in a child that shares this process's imports; none outlives the test."""
-    children = []
-
-    def start(run, prepare=lambda: None):
-        def command():
-            prepare()
-            sys.argv = ["training", f"run={run.name}", "iteration=1"]
-            stage_main(stage.main)
-
-        children.append(multiprocessing.get_context("fork").Process(target=command))
-        children[-1].start()
-        return children[-1]
-
-    yield start
-    for child in children:
-        child.kill()
-        child.join()
-
-
-def killed_when(child, run, pattern):
-    """SIGKILL the stage as soon as a file of its iteration matches; whether it was still at work."""
-    while child.is_alive() and not list(run.iteration(1).dir.glob(pattern)):
-        time.sleep(0.001)
-    child.kill()
-    child.join()
-    return child.exitcode == -signal.SIGKILL
-
-
-def test_killed_at_every_stage_of_its_work_it_goes_on_to_the_same_weights(make_run, make_rows, in_child):
-    rows = make_rows(60)
-    whole, run = make_run(name="whole"), make_run(name="killed")
-    for each in (whole, run):
-        publish_rows(each, 0, rows)
-    train(whole)
-    moments = (
-        ".training-*", ".training-*/checkpoint-2/*", ".training-*/checkpoint-3/optimizer.pt",
-        ".training-*/checkpoint-5/_complete.json", ".training-*/trained/*", ".training-*/checkpoint/*",
-        ".training-*/checkpoint/_checkpoint.json", "checkpoint/_checkpoint.json",
-    )  # fmt: skip
-    killed = 0
-    for pattern in moments:
-        killed += killed_when(in_child(run), run, pattern)
-        target = run.iteration(1).checkpoint
-        assert not target.exists() or not verify_folder(target, read_record(target / RECORD))
-    assert killed >= 5  # the last moments pass so fast that some may be missed
-    train(run)
-    assert weights(run) == weights(whole)
-    assert run.iteration(1).checkpoint.exists()
-    assert not list(run.iteration(1).dir.glob(".training-*"))
-
-
-def test_a_killed_training_goes_on_from_its_last_complete_checkpoint(make_run, make_rows, monkeypatch):
-    from training import callbacks
-
-    rows = make_rows(60)
-    whole, run = make_run(name="whole"), make_run(name="stopped")
-    for each in (whole, run):
-        publish_rows(each, 0, rows)
-    train(whole)
-
-    class Stopped(Exception):
-        pass
-
-    def mark_and_stop(folder):
-        mark_complete(folder)
-        if folder.name == "checkpoint-5":
-            raise Stopped
-
-    mark_complete = callbacks.mark_complete
-    monkeypatch.setattr(callbacks, "mark_complete", mark_and_stop)
-    with pytest.raises(Stopped):
-        train(run)
-    [work] = run.iteration(1).dir.glob(".training-*")
-    half = work / "checkpoint-7"  # newer by its name and by its time, but nobody marked it
-    half.mkdir()
-    (half / "trainer_state.json").write_text('{"global_step": 7')
-    os.utime(half, (2**33, 2**33))
-    train(run)
-    costs = json.loads((run.iteration(1).stats / "training.json").read_text())
-    assert (costs["resumed_from_step"], costs["steps"], len(costs["log"])) == (5, 8, 8)
-    assert weights(run) == weights(whole)
-
-
-@pytest.mark.parametrize("saving", ["steps", "no"])
-def test_a_disk_that_takes_no_more_ends_with_74_and_leaves_nothing_half(make_run, make_rows, in_child, capfd, saving):
-    run = make_run(f"training.throughput.save_strategy={saving}")
-    publish_rows(run, 0, make_rows(16))
-
-    child = in_child(run, lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000)))  # a file: 420 kB
-    child.join()
-    assert child.exitcode == 74
-    assert ".training-" in (told := capfd.readouterr().err) and "bytes free" in told
-    assert not run.iteration(1).checkpoint.exists()
-    train(run)
-    verify_folder(*locate(run, 1))
-
-
-def test_sigterm_ends_it_with_143_and_the_next_run_goes_on(make_run, make_rows, in_child):
-    run = make_run()
-    publish_rows(run, 0, make_rows(120))
-    child = in_child(run)
-    while not list(run.iteration(1).dir.glob(".training-*/checkpoint-3/_complete.json")) and child.is_alive():
-        time.sleep(0.01)
-    os.kill(child.pid, signal.SIGTERM)
-    child.join(10)
-    assert child.exitcode == 143
-    train(run)
-    costs = json.loads((run.iteration(1).stats / "training.json").read_text())
-    assert costs["resumed_from_step"] >= 3
-
-
-ACCELERATE = ["accelerate.commands.launch", "--num_processes", "2", "--config_file"]
-LAUNCH_PRESETS = ROOT / "training" / "accelerate"
-
-
-@pytest.mark.parametrize(
-    "launch",
-    [
-        [*ACCELERATE, str(LAUNCH_PRESETS / "ddp.yaml"), "-m", "training"],
-        [*ACCELERATE, str(LAUNCH_PRESETS / "fsdp2.yaml"), str(Path(__file__).parent / "fsdp_on_cpu.py")],
-    ],
-    ids=["ddp", "fsdp2"],
-)
-def test_two_processes_train_the_same_rows_to_the_same_losses_and_weights(make_run, make_rows, launch):
-    from safetensors.torch import load_file
-
-    rows = make_rows(21)  # the last batch has 5 rows: 3 are filled up
-    alone, shared = make_run(name="alone"), make_run(name="shared")
-    for run in (alone, shared):
-        publish_rows(run, 0, rows)
-    train(alone)
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", *launch, "run=shared", "iteration=1"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "not sharded" not in done.stderr
-    costs = [json.loads((run.iteration(1).stats / "training.json").read_text()) for run in (alone, shared)]
-    assert [c["processes"] for c in costs] == [1, 2]
-    losses = [[entry["loss"] for entry in c["log"]] for c in costs]
-    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
-    assert costs[1]["trained_tokens"] == costs[0]["trained_tokens"]
-    ours, theirs = (load_file(run.iteration(1).checkpoint / "model.safetensors") for run in (alone, shared))
-    for name, tensor in ours.items():
-        assert (tensor - theirs[name]).abs().max() < 1e-4, name
