@@ -49,9 +49,9 @@ def recipes(tmp_path_factory, tiny_model):
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_a_finished_run_of_a_recipe_has_no_work_and_verifies(recipes, recipe):
     for stage in ("generation", "filtering"):
-        assert "complete" in recipes.stage(stage, f"run={recipe}", "iteration=1").stdout
-    assert "complete" in recipes.stage("training", f"run={recipe}", "iteration=1").stdout
-    recipes.stage("analysis.verify", f"run={recipe}")
+        assert "complete" in recipes.quick_stage(stage, f"run={recipe}", "iteration=1").stdout
+    assert "complete" in recipes.quick_stage("training", f"run={recipe}", "iteration=1").stdout
+    recipes.quick_stage("analysis.verify", f"run={recipe}")
 
 
 def test_every_row_is_the_tokens_of_the_sample_that_it_names(recipes):
@@ -97,9 +97,9 @@ def test_what_recipes_come_to_is_on_the_screen_in_the_report_and_on_the_cards(re
         ("verdict", "M_1 on test: verdicts keep "),
         ("aggregate", "M_1 on test: "),
     ):
-        screen = recipes.stage("analysis", f"run={recipe}").stdout
-        recipes.stage("analysis.report", f"run={recipe}")
-        recipes.stage("analysis.cards", f"run={recipe}")
+        screen = recipes.quick_stage("analysis", f"run={recipe}").stdout
+        recipes.quick_stage("analysis.report", f"run={recipe}")
+        recipes.quick_stage("analysis.cards", f"run={recipe}")
         report = (recipes.run(recipe) / "report.html").read_text()
         lines = [line for line in screen.splitlines() if line.startswith(expected)]
         assert lines and all(line in report for line in lines), screen

@@ -78,7 +78,7 @@ def test_a_finished_stage_does_nothing_and_changes_no_byte(generated):
 def test_samples_do_not_depend_on_shards_workers_or_batches(generated, overrides):
     workspace, run = generated
     workspace.start("other", *overrides)
-    workspace.stage("generation", "run=other", "iteration=0")
+    workspace.quick_stage("generation", "run=other", "iteration=0")
     other = Run("other", run.root)
     assert rows(run, 0, "initial_answers", INITIAL_ANSWERS) == rows(other, 0, "initial_answers", INITIAL_ANSWERS)
     assert rows(run, 0, "corrections", CORRECTIONS) == rows(other, 0, "corrections", CORRECTIONS)
@@ -87,7 +87,7 @@ def test_samples_do_not_depend_on_shards_workers_or_batches(generated, overrides
 def test_a_smaller_grid_cell_is_a_subset_of_a_larger_one(generated):
     workspace, run = generated
     workspace.start("small", "sampling.num_initial=1", "sampling.num_corrections=1")
-    workspace.stage("generation", "run=small", "iteration=0")
+    workspace.quick_stage("generation", "run=small", "iteration=0")
     large = {(r["question_id"], r["init_index"], r["corr_index"]): r for r in rows(run, 0, "corrections", CORRECTIONS)}
     small = rows(Run("small", run.root), 0, "corrections", CORRECTIONS)
     assert small
@@ -119,7 +119,7 @@ def test_a_damaged_foreign_or_stray_shard_is_named(generated, damage):
     else:
         path = folder / "extra.parquet"
         path.write_bytes(content)
-    done = workspace.stage("generation", "run=demo", "iteration=0", check=False)
+    done = workspace.quick_stage("generation", "run=demo", "iteration=0", check=False)
     assert done.returncode == 5
     assert path.name in done.stderr
 
@@ -128,7 +128,7 @@ def test_an_edited_plan_is_refused(generated):
     workspace, run = generated
     path = run.iteration(0).dir / "_plan.json"
     path.write_text(path.read_text().replace('"num_initial": 2', '"num_initial": 1'))
-    done = workspace.stage("generation", "run=demo", "iteration=0", check=False)
+    done = workspace.quick_stage("generation", "run=demo", "iteration=0", check=False)
     assert done.returncode == 5
     assert "_plan.json" in done.stderr
 

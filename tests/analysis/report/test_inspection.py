@@ -40,9 +40,9 @@ def count(pairs, condition: str) -> int:
 @pytest.mark.parametrize(("arguments", "condition"), SELECTIONS, ids=str)
 def test_a_selection_holds_the_pairs_that_a_query_finds(loop, pairs, arguments, condition):
     workspace, _ = loop
-    lines = workspace.stage("analysis.inspection", "run=demo", "format=jsonl", *arguments).stdout.splitlines()
+    lines = workspace.quick_stage("analysis.inspection", "run=demo", "format=jsonl", *arguments).stdout.splitlines()
     assert len(lines) == count(pairs, condition)
-    shown = workspace.stage("analysis.inspection", "run=demo", "limit=0", *arguments).stdout
+    shown = workspace.quick_stage("analysis.inspection", "run=demo", "limit=0", *arguments).stdout
     assert shown.count("\n  correction") == len(lines)
     assert ("no pair meets these conditions" in shown) == (not lines)
 
