@@ -34,7 +34,10 @@ def run(
         outputs = Path(said, "stdout"), Path(said, "stderr")
         process = FORKS.Process(target=become, args=(command, folder, environment, outputs, first))
         process.start()
-        process.join()
+        try:
+            process.join()
+        finally:
+            process.kill()  # where the test's time was up
         return subprocess.CompletedProcess(
             command, process.exitcode, *(output.read_text(errors="replace") for output in outputs)
         )
