@@ -89,12 +89,15 @@ generate-0: base
 
 # The settings of a run have this section where a reward of its asks a judge.
 judge = if grep -q '^judge:' runs/$(RUN)/config.yaml; then $(PYTHON) -m judging run=$(RUN) iteration=$(1); fi
+# The run's experiment tracker, nothing where it has none; one that fails stops no run, and is told all the next time.
+TRACKER = $(filter-out none,$(shell sed -n '/^tracking:/,/kind:/s/ *kind: //p' runs/$(RUN)/_execution.yaml 2>/dev/null))
 
 define filter_rules
 .PHONY: filter-$(1)
 filter-$(1): generate-$(1)
 	@$$(call judge,$(1))
 	$$(PYTHON) -m filtering run=$$(RUN) iteration=$(1)   # D_$(1)
+	$$(if $$(TRACKER),-$$(PYTHON) -m analysis.track run=$$(RUN))
 endef
 
 # With ACCELERATE, the name of a file in training/accelerate, training runs in PROCESSES of them, one per GPU, which
@@ -164,6 +167,7 @@ rescore: setup  ## rescore and filter the samples of FROM, into RUN, with the re
 	$(PYTHON) -m conf run=$(RUN) $(SETTINGS) samples_of=$(FROM)
 	$(PYTHON) -m filtering.golds run=$(RUN)
 	$(foreach n,$(or $(SAMPLED),0),$(filter_again))
+	-$(PYTHON) -m analysis.track run=$(RUN)
 	$(PYTHON) -m analysis run=$(RUN)
 
 .PHONY: preferences
@@ -207,6 +211,7 @@ named = $(if $(filter command line environment,$(origin RUN)),run=$(RUN))
 .PHONY: report
 report: setup  ## runs/<run>/report.html: curves, transitions, costs, trajectories; one file. SWEEP=<name>: of a sweep
 	$(PYTHON) -m analysis.report $(if $(SWEEP),sweep=$(SWEEP),run=$(RUN))
+	$(if $(SWEEP),,$(if $(TRACKER),-$(PYTHON) -m analysis.track run=$(RUN)))
 
 .PHONY: inspect
 inspect: setup  ## trajectories in the terminal; ARGS="split=test transition=i-c words=..." narrows, format=csv exports

@@ -24,6 +24,7 @@ from conf.overrides import as_meant, is_read, key_of, merge, whole, without_repl
 from conf.reward_file import read_function
 from conf.schema import Config, execution_file, grid_advice, known_keys, load, nearest, validate
 from conf.stored import FORMAT, check_format, read_settings, verify_checksum, with_checksum
+from conf.tracking import require_tracker
 from store.errors import ConfigError, stage_main
 from store.fingerprint import difference, refuse_difference
 from store.publish import write_atomic
@@ -69,6 +70,7 @@ def main(argv: list[str]) -> None:
     config = validate(values)
     if config.reward.function:
         read_function(config.reward.function)
+    require_tracker(config.tracking.kind)
     if config.samples_of:
         refuse_other_samples(Run(config.samples_of), config)
     if config.models_of:

@@ -8,7 +8,7 @@ from typing import Any
 
 from store.fingerprint import digest, flatten
 
-# How fast a run goes, and never what it computes: free to differ between restarts of one run.
+# How fast a run goes and who is told of it, and never what it computes: free to differ between restarts of one run.
 EXECUTION = (
     "launcher",
     "engine.throughput",
@@ -24,9 +24,15 @@ EXECUTION = (
     "judge.retries",
     "judge.max_total_tokens",
     "judge.table",
+    "tracking",
 )
 # Of these, what is not written where it has its default.
-DEFAULTED = ("reward.timeout", "reward.max_unscorable", *(key for key in EXECUTION if key.startswith("judge.")))
+DEFAULTED = (
+    "reward.timeout",
+    "reward.max_unscorable",
+    "tracking",
+    *(key for key in EXECUTION if key.startswith("judge.")),
+)
 # What a run that scores another's samples (samples_of) decides for itself.
 SCORING = (
     "run",

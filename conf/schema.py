@@ -284,6 +284,11 @@ class Launcher(Section):
     pool: str | None = Field(pattern=RUN_NAME.pattern)
 
 
+class Tracking(Section):
+    kind: Literal["none", "tensorboard", "wandb", "mlflow", "trackio"] = "none"
+    project: str = Field("stasc", pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$")  # as the tracker groups runs
+
+
 class Verdict(Section):
     keep: str = Field(pattern=r"^\w+$")  # the word that keeps the initial answer
     replace: str = Field(pattern=r"^\w+$")  # the word before a new answer
@@ -319,6 +324,7 @@ class Config(Section):
     training: Training
     peft: Peft
     launcher: Launcher
+    tracking: Tracking = Tracking()  # runs that are older lack it
     compat: Compat
     judge: Annotated[EndpointJudge | ModelJudge, Field(discriminator="kind")] | None = None  # of the reward `judge`
     added = ("models_of", "judge")

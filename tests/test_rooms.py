@@ -32,6 +32,7 @@ HEAVY = {  # library -> rooms that may import it
     "ray": {"generation"},
     "fsspec": {"analysis"},
     "openai": {"judging"},
+    **{tracker: {"analysis"} for tracker in ("tensorboardX", "wandb", "mlflow", "trackio")},
     "hydra": {"conf"},
     "omegaconf": {"conf"},
     "scipy": {"analysis"},

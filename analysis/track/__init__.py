@@ -1,0 +1,1 @@
+"""The figures of a run, told to an experiment tracker."""
