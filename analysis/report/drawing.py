@@ -20,6 +20,8 @@ from analysis.stats.intervals import Estimate
 BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY = "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"
 INK, MUTED, GRID = "#1b1f24", "#5f6871", "#d9dee3"  # the report's style sheet knows these, and darkens the page
 PANEL = (3.1, 2.35)  # inches
+MARGIN = 0.3  # inches beside a legend
+TITLE_PAD, ROW = 20, 13  # points between a title and its axes, with a legend of one row; of every further row
 STYLE = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
@@ -62,7 +64,7 @@ def panel(name: str, unit: str, over: str = "iteration n of checkpoint Mₙ") ->
     """Return an empty panel over iterations, or rounds."""
     figure = Figure(figsize=PANEL, layout="constrained")
     axes = figure.add_subplot()
-    axes.set_title(name, pad=20)
+    axes.set_title(name, pad=TITLE_PAD)
     axes.set_xlabel(over)
     axes.set_ylabel(unit)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=11, min_n_ticks=1))
@@ -109,14 +111,18 @@ def draw_bars(
 
 
 def draw_legend(axes: Axes) -> None:
-    """Under the title, where no line can run through it."""
+    """Under the title, where no line can run through it, in as few rows as the figure is wide enough for."""
     handles, labels = axes.get_legend_handles_labels()
-    if handles:
+    for columns in range(len(handles), 0, -1):
         legend = axes.legend(
-            handles, labels, loc="lower left", ncols=4, bbox_to_anchor=(-0.08, 0.98), fontsize=8, handlelength=1.0,
-            handletextpad=0.4, columnspacing=0.8, borderaxespad=0,
+            handles, labels, loc="lower left", ncols=columns, bbox_to_anchor=(-0.08, 0.98), fontsize=8,
+            handlelength=1.0, handletextpad=0.4, columnspacing=0.8, borderaxespad=0,
         )  # fmt: skip
         legend.set_in_layout(False)  # a wide one would squeeze the panel
+        if legend.get_window_extent().width <= axes.figure.bbox.width - MARGIN * axes.figure.dpi:
+            rows = -(-len(handles) // columns)
+            axes.set_title(axes.get_title(loc="left"), pad=TITLE_PAD + ROW * (rows - 1))
+            break
 
 
 def set_iterations(axes: Axes, numbers: Iterable[int]) -> None:

@@ -193,7 +193,7 @@ def runs(cells: Sequence[Cell]) -> Figure:
         axes.set_yticks(range(len(cells)), [cell.row.run for cell in cells])
         axes.set_ylim(len(cells) - 0.4, -0.6)
         axes.set_xlim(left=0)
-        axes.set_title("Test", pad=20)
+        axes.set_title("Test")
         axes.set_xlabel("correct answers (%)")
         draw_legend(axes)
     return figure
