@@ -18,6 +18,7 @@ SWEEP    ?=
 LIKE     ?=
 FROM     ?=
 ITERATION ?=
+WATCH    ?=
 comma    := ,
 
 # A signal to make reaches what it runs: exec puts the command in the place of the recipe's shell, which would pass none
@@ -222,8 +223,8 @@ cards: setup  ## dataset and model cards (README.md) for everything a run holds
 	$(PYTHON) -m analysis.cards run=$(RUN)
 
 .PHONY: status
-status: setup  ## the runs there are; with RUN= the stages of one, their rows and parents
-	@$(PYTHON) -m analysis.status $(named)
+status: setup  ## the runs there are; with RUN= the stages of one, their rows and parents; WATCH=1 while it runs
+	@$(PYTHON) -m analysis.status $(named) $(WATCH:%=watch=%)
 
 .PHONY: verify
 verify: setup  ## hash a run again and walk its lineage

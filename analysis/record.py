@@ -40,13 +40,15 @@ class IterationRecord:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """A run with its finished iterations. quarantined: {folder: rows}, folders without such rows left out."""
+    """A run with its finished iterations. unfinished: names of those that were begun. quarantined: {folder: rows},
+    folders without such rows left out."""
 
     name: str
     settings: dict[str, Any]
     overrides: list[str]
     questions: Manifest
     iterations: list[IterationRecord]
+    unfinished: list[str]
     quarantined: dict[str, list[dict[str, Any]]]
 
     @property
@@ -68,6 +70,7 @@ def read_record(run: Run) -> RunRecord:
         overrides=read_settings(run.config)["overrides"],
         questions=required_manifest(source.questions, f"python -m data run={source.name}"),
         iterations=[read_iteration(source, iteration) for iteration in finished],
+        unfinished=[it.dir.name for it in run.iterations() if it.number > finished[-1].number],
         quarantined=dict(read_quarantined(source, finished)),
     )
 

@@ -2,22 +2,28 @@
 
     python -m analysis.status              every run under runs/
     python -m analysis.status run=demo     the stages of one
+    python -m analysis.status run=demo watch=1     the same again and again while it runs: what does, how far, how fast
 
 Reads manifests and records only, so it takes no time and needs neither torch nor vllm; `make verify` hashes what they
 describe.
 """
 
+import sys
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from analysis.watch import describe, working
 from conf.stored import samples_run
 from store.checkpoints import RECORD, read_record
-from store.errors import ConfigError, PipelineError, stage_main
+from store.errors import ConfigError, Interrupted, PipelineError, stage_main
 from store.run import RUN_NAME, RUNS, Run, stage_arguments
 from store.shards import read_manifest
 
 TABLES = ("initial_answers", "corrections", "corrections_[0-9][0-9]", "judgements", "trajectories", "rounds", "sft",
           "preferences")  # fmt: skip
+EVERY_SECONDS, IDLE_SECONDS = 3, 30  # between two looks; without a stage, as between two, before a run has ended
+CLEAR = "\033[H\033[J"  # a terminal's screen
 
 
 @dataclass(frozen=True)
@@ -37,13 +43,38 @@ def main(argv: list[str]) -> None:
         names = sorted(path.name for path in RUNS.glob("*") if RUN_NAME.fullmatch(path.name) and path.is_dir())
         print_table([("run", "iterations", "finished up to", "samples", "quarantined"), *map(run_line, names)])
         return
-    run = Run(stage_arguments(argv, "analysis.status", "run")["run"])
+    arguments = stage_arguments(["watch=", *argv], "analysis.status", "run", "watch")
+    run = Run(arguments["run"])
     if not run.dir.is_dir():
         raise ConfigError(f"{run.dir} is not there: `make status` lists the runs that are")
+    if arguments["watch"]:
+        watch(run)
+    else:
+        show(run)
+
+
+def show(run: Run) -> None:
     title = ("stage", "state", "rows", "quarantined", "digest", "made from")
     print_table([title, *map(part_line, parts(run))])
+    print("\n".join(describe(run)), flush=True)
     if (source := source_of(run)) != run:
-        print(f"questions, models and samples are those of {source.name}: `make status RUN={source.name}`")
+        print(f"questions, models and samples are those of {source.name}: `make status RUN={source.name}`", flush=True)
+
+
+def watch(run: Run) -> None:
+    """Show the run every few seconds until no stage has run for a while, or Ctrl-C."""
+    seen = time.monotonic()
+    try:
+        while (idle := time.monotonic() - seen) < IDLE_SECONDS:
+            if sys.stdout.isatty():
+                print(CLEAR, end="")
+            show(run)
+            if working(run):
+                seen = time.monotonic()
+            time.sleep(EVERY_SECONDS)
+        print(f"no stage for {idle:.0f} s: it has ended, or waits elsewhere", flush=True)
+    except Interrupted:
+        print(flush=True)
 
 
 def parts(run: Run) -> Iterator[Part]:

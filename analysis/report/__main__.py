@@ -33,11 +33,13 @@ def main(argv: list[str]) -> None:
 
 
 def report_run(run: Run) -> None:
-    content, plots = run_report(run, read_record(run))
+    record = read_record(run)
+    content, plots = run_report(run, record)
     for name, plot in plots.items():
         write_atomic(run.dir / "plots" / name, plot, replace=True)
     write_atomic(run.dir / "report.html", content, replace=True)
-    print(f"{run.dir / 'report.html'}: {len(content) / 1e6:.1f} MB; open it in a browser", flush=True)
+    unfinished = f"; unfinished: {', '.join(record.unfinished)} not in it" if record.unfinished else ""
+    print(f"{run.dir / 'report.html'}: {len(content) / 1e6:.1f} MB; open it in a browser{unfinished}", flush=True)
 
 
 def report_runs(patterns: str) -> None:

@@ -37,7 +37,7 @@ def run_report(run: Run, record: RunRecord) -> tuple[bytes, dict[str, bytes]]:
     chosen = choose_questions(record)
     pairs = read_pairs(run, record, chosen)
     files, svgs = plot_files(plots.draw_plots(record, results), plots.LABELS)
-    trajectories, cautions = record.iterations[-1].manifests["trajectories"], warnings(run, record)
+    trajectories, cautions = record.iterations[-1].manifests["trajectories"], warnings(record)
     baselines, transfers = read_baselines(run), transfer.transfers(run)
     judge = agreement.compare(run.iteration(record.iterations[-1].number), NUM_DIFFERING)
     there = {"baselines": baselines, "transfer": transfers, "rounds": record.iterations[0].rounds, "judge": judge}

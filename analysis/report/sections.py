@@ -66,9 +66,12 @@ def summary(record: RunRecord) -> list[tuple[str, str]]:
 
 
 def alerts(record: RunRecord, cautions: list[str]) -> list[str]:
-    """Return what stands over the claims: how many warnings there are, and every switch away from the paper's text."""
+    """Return what stands over the claims: what is not finished, how many warnings there are, and every switch away from
+    the paper's text."""
     on = [name for name, value in record.settings["compat"].items() if value]
     found = [f"{len(cautions)} warning{'s' if len(cautions) > 1 else ''}"] if cautions else []
+    if record.unfinished:
+        found = [f"unfinished: without {', '.join(record.unfinished)}", *found]
     return [*found, *(f"not the paper's text: {name}" for name in on)]
 
 

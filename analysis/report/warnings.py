@@ -3,22 +3,20 @@
 from collections.abc import Iterator
 
 from analysis.record import RunRecord
-from store.run import Run
 
 MANY_CUT_OFF = 0.05
 MANY_COPIES = 0.5
 
 
-def warnings(run: Run, record: RunRecord) -> list[str]:
+def warnings(record: RunRecord) -> list[str]:
     """One sentence for each, the gravest first."""
-    return [*of_progress(run, record), *of_questions(record), *of_texts(record)]
+    return [*of_progress(record), *of_questions(record), *of_texts(record)]
 
 
-def of_progress(run: Run, record: RunRecord) -> Iterator[str]:
+def of_progress(record: RunRecord) -> Iterator[str]:
     """Yield iterations that are missing or taught nothing, and rows that no figure counts."""
-    missing = [it.dir.name for it in run.iterations() if it.number > record.iterations[-1].number]
-    if missing:
-        yield f"{', '.join(missing)} not finished when this report was made: not in it."
+    if record.unfinished:
+        yield f"{', '.join(record.unfinished)} not finished when this report was made: not in it."
     for iteration in [] if record.settings.get("models_of") else record.iterations[1:]:
         if iteration.checkpoint.alias_of is not None:
             yield f"M_{iteration.number} is the model it was to be trained from: no row was kept for it."

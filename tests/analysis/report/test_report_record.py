@@ -9,6 +9,7 @@ from analysis.iterations import finished_iterations
 from analysis.record import read_record
 from analysis.report.provenance import quarantined
 from analysis.report.run_report import run_report
+from analysis.report.sections import alerts
 from analysis.report.warnings import warnings
 from store.errors import ConfigError, CorruptArtifact
 from store.run import Run
@@ -43,7 +44,8 @@ def test_an_unfinished_iteration_is_left_out_and_named(copy):
     shutil.rmtree(copy.iteration(1).sft)
     record = read_record(copy)
     assert [iteration.number for iteration in record.iterations] == [0]
-    assert "iter_01 not finished when this report was made: not in it." in warnings(copy, record)
+    assert "iter_01 not finished when this report was made: not in it." in warnings(record)
+    assert alerts(record, [])[0] == "unfinished: without iter_01"
 
 
 def test_nothing_after_a_gap_is_reported(copy):
