@@ -78,7 +78,7 @@ def draw_series(axes: Axes, series: list[Series], line: str = "-", name: str = "
         numbers = [n + 0.12 * (index - (len(series) - 1) / 2) for n in points]
         values = [100 * point.value for point in points.values()]
         axes.plot(numbers, values, linestyle=line, color=color, linewidth=1.6, marker=marker, markersize=4.5,
-                  markeredgewidth=0, label=label)  # fmt: skip
+                  markeredgewidth=0, label=label, clip_on=False)  # fmt: skip
         for x, (n, point) in zip(numbers, points.items(), strict=True):
             axes.vlines(x, 100 * point.low, 100 * point.high, color=color, linewidth=1.2, alpha=0.75)
             (spot,) = axes.plot([x], [100 * point.value], marker=marker, markersize=9, alpha=0)
