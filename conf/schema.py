@@ -286,7 +286,7 @@ class Launcher(Section):
 
 class Tracking(Section):
     kind: Literal["none", "tensorboard", "wandb", "mlflow", "trackio"] = "none"
-    project: str = Field("stasc", pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$")  # as the tracker groups runs
+    project: str = Field(default="stasc", pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$")  # as the tracker groups runs
 
 
 class Verdict(Section):
