@@ -82,6 +82,7 @@ questions: setup
 	$(PYTHON) -m filtering.golds run=$(RUN)   # can the reward use the gold answers?
 base: questions
 	$(PYTHON) -m training.base_model run=$(RUN)
+	$(PYTHON) -m analysis.ahead run=$(RUN) last=$(if $(AUTO),auto,$(LAST))
 
 # y1: initial answers, y2: corrections, D_n: the pairs of iter_n that the strategy's filter keeps.
 .PHONY: generate-0

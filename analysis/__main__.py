@@ -11,8 +11,9 @@ from analysis.stats import rounds
 from analysis.summary import describe
 from analysis.trajectories import question_counts
 from conf.schema import load
+from conf.stored import samples_run
 from store.errors import ConfigError, stage_main
-from store.run import Run, stage_arguments
+from store.run import Iteration, Run, stage_arguments
 from store.schemas import SPLITS
 from store.shards import MANIFEST
 
@@ -33,6 +34,18 @@ def main(argv: list[str]) -> None:
             print(f"M_{iteration.number} on test, corrected again and again: {rounds.describe(estimates)}")
     for moved in transfer.transfers(run):
         print("\n".join(transfer.describe(moved)))
+    print("\n".join(where(run, iterations[-1])))
+
+
+def where(run: Run, last: Iteration) -> list[str]:
+    """Return where the results are, and the commands that come next."""
+    model = "the model's record" if last.number == 0 else f"M_{last.number}, a model folder"
+    checkpoint = samples_run(run).base_model if last.number == 0 else samples_run(run).iteration(last.number).checkpoint
+    goes_on = "" if samples_run(run) != run else f"; make iterate N={last.number + 1} RUN={run.name} goes on"
+    return [
+        f"here: {run.dir}/iter_*/trajectories/*.parquet, all pairs; {checkpoint}, {model}",
+        f"next: make report RUN={run.name}, curves and every trajectory as one page{goes_on}",
+    ]
 
 
 if __name__ == "__main__":
