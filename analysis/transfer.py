@@ -112,7 +112,8 @@ def describe(transfer: Transfer) -> Iterator[str]:
         values = (row.figures[figure].with_interval() for figure in FIGURES)
         yield ROW.format(f"M_{row.number}", *values, in_words(row)).rstrip()
     if (last := transfer.rows[-1]).number:
-        yield f"What M_{last.number} learned on {transfer.learned_on}, on {transfer.source}: {in_words(last)}"
+        learned = f"M_{last.number} of {transfer.models_of} learned on {transfer.learned_on}"
+        yield f"What {learned}, in {transfer.run} on {transfer.source}: {in_words(last)}"
 
 
 def in_words(row: Moved) -> str:

@@ -47,7 +47,8 @@ def main(argv: list[str]) -> None:
         setting = config.launcher.filter_processes or usual_processes(settings.scoring)
         started, processes = time.monotonic(), num_processes(setting, source.num_pairs)
         summary = filter_iteration(source, settings, n, processes, config.reward.max_unscorable)
-        print(f"{label}: {stage.publish_stats(source, started, processes)}\n{describe(summary)}", flush=True)
+        took = stage.publish_stats(source, started, processes)
+        print(f"{label}: {took}\n{describe(summary, trains=not config.models_of)}", flush=True)
 
 
 def usual_processes(scoring: Scoring) -> int:

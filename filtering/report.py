@@ -5,11 +5,13 @@ from typing import Any
 COLUMNS = "{:<11}{:>9}{:>9}{:>8}{:>8}{:>8}{:>8}{:>8}{:>8}{:>8}{:>8}{:>10}"
 
 
-def describe(summary: dict[str, Any]) -> str:
-    """Return the transition table and the reasons; where nothing is kept, what to change."""
+def describe(summary: dict[str, Any], trains: bool = True) -> str:
+    """Return the transition table, and for a run that trains the reasons; where nothing is kept, what to change."""
     titles = ("split", "questions", "pairs", "t1", "t2", "delta", "i->c", "c->i", "c->c", "i->i", "copies", "truncated")
     lines = [COLUMNS.format(*titles)]
     lines += [COLUMNS.format(split, *cells(metrics)) for split, metrics in summary["splits"].items()]
+    if not trains:
+        return "\n".join(lines)
     train = summary["splits"]["train"]
     reasons = ", ".join(f"{reason} {count:,}" for reason, count in train["reasons"].items())
     lines.append(f"kept {train['num_kept']:,} of {train['num_pairs']:,} train pairs ({reasons})")

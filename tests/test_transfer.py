@@ -106,7 +106,7 @@ def test_it_stands_in_summary_report_and_card(project, home, moved):
     words = read_transfer(moved).rows[2].against_base
     for name in ("home", MADE):
         said = project.stage("analysis", f"run={name}").stdout
-        assert f"What M_2 learned on {read_transfer(moved).learned_on}, on other: t1 {words[0]}; t2 {words[1]}" in said
+        assert f"What M_2 of home learned on local, in {MADE} on other: t1 {words[0]}; t2 {words[1]}" in said
     project.stage("analysis.report", "run=home")
     page = (home.dir / "report.html").read_text()
     value = read_transfer(moved).rows[2].figures["t2"].value

@@ -5,11 +5,13 @@
 Reads what analysis.efficiency reads; writes runs/_comparisons/<grid>-efficiency.png and .svg.
 """
 
+from collections.abc import Iterable
+
 import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
-from analysis.efficiency import STAR, STASC, VOTES, Grid, grids, points
+from analysis.efficiency import STAR, STASC, VOTES, Grid, Point, grids, points
 from analysis.report.drawing import BLUE, MUTED, ORANGE, PANEL, STYLE, VERMILLION, draw_legend, png, svg
 from store.errors import stage_main
 from store.publish import write_atomic
@@ -30,7 +32,7 @@ def main(argv: list[str]) -> None:
 
 
 def frontier(grid: Grid) -> Figure:
-    """Draw gain over generated tokens, each size with its interval and its name."""
+    """Draw gain over generated tokens, each size with its interval and its name, and the best so far."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(PANEL[0] * 1.6, PANEL[1] * 1.3), layout="constrained")
         axes = figure.add_subplot()
@@ -45,6 +47,8 @@ def frontier(grid: Grid) -> Figure:
                       markeredgewidth=0, label=label)  # fmt: skip
             axes.annotate("{} × {}".format(*point.size), (point.tokens, 100 * gain.value), xytext=(4, 3),
                           textcoords="offset points", fontsize=7, color=MUTED)  # fmt: skip
+        tokens, gains = frontier_of(points(grid))
+        axes.step(tokens, gains, where="post", color=MUTED, linewidth=0.8, linestyle="--", zorder=0)
         axes.axhline(0, color=MUTED, linewidth=0.8)
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
@@ -54,6 +58,15 @@ def frontier(grid: Grid) -> Figure:
         axes.set_ylabel("gain over t2 of M₀ (points)")
         draw_legend(axes)
     return figure
+
+
+def frontier_of(found: Iterable[Point]) -> tuple[list[float], list[float]]:
+    """Return (tokens, points gained) of the points that gain more than any with fewer tokens, whichever way."""
+    best: list[Point] = []
+    for point in sorted(found, key=lambda point: (point.tokens, -point.gain.difference.value)):
+        if not best or point.gain.difference.value > best[-1].gain.difference.value:
+            best.append(point)
+    return [point.tokens for point in best], [100 * point.gain.difference.value for point in best]
 
 
 if __name__ == "__main__":
