@@ -7,7 +7,17 @@ a pass; what it returns otherwise passes none of them.
     python -m tests.filtering.sandbox.hostile        prints a table of them
 """
 
+import os
+import select
+import socket
+import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from tests.conftest import ROOT
 
 TESTS = [
     "assert f(3) == 'escaped'",
@@ -249,6 +259,31 @@ PROGRAMS = {
 }  # fmt: skip
 
 
+def filled(program: str, targets: dict[str, object]) -> str:
+    """A program with what it aims at: {home}, a folder that has a file `canary`; {port}, of a server of this machine;
+    {pid}, a process; {repository}, this folder."""
+    for name, value in targets.items():
+        program = program.replace(f"{{{name}}}", str(value))
+    return program
+
+
+@contextmanager
+def targets(home: Path) -> Iterator[dict[str, object]]:
+    """What programs may aim at; afterwards it has to be there as it was."""
+    home.mkdir()
+    (home / "canary").write_text("alive")
+    with socket.create_server(("127.0.0.1", 0)) as server, subprocess.Popen(["sleep", "3600"]) as process:
+        server.setblocking(False)
+        try:
+            yield {"home": home, "port": server.getsockname()[1], "pid": process.pid, "repository": ROOT}
+            assert not select.select([server], [], [], 0)[0], "the server was reached"
+            assert Path(f"/proc/{process.pid}/stat").read_text().split()[2] == "S", "the process was reached"
+        finally:
+            process.kill()
+    assert [path.name for path in home.iterdir()] == ["canary"] and (home / "canary").read_text() == "alive"
+    assert not any(map(os.path.lexists, ("/stasc-x", "/tmp/stasc-x", "/usr/stasc-x")))
+
+
 def main() -> None:
     """Print a table: by category, how many programs there are, and how many of them pass a test."""
     from filtering.sandbox.bubblewrap import Task, passed
@@ -256,7 +291,8 @@ def main() -> None:
     print("| category | programs | that pass a test | seconds |\n|---|---|---|---|")
     for category, programs in PROGRAMS.items():
         started = time.monotonic()
-        scored = sum(any(passed(program, Task(TESTS, "", ["f"]))) for program in programs)
+        with TemporaryDirectory() as folder, targets(Path(folder) / "home") as aims:
+            scored = sum(any(passed(filled(program, aims), Task(TESTS, "", ["f"]))) for program in programs)
         print(f"| {category} | {len(programs)} | {scored} | {time.monotonic() - started:.0f} |", flush=True)
 
 

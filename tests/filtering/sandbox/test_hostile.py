@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -12,8 +11,7 @@ import pytest
 
 from filtering.sandbox import bubblewrap
 from filtering.sandbox.bubblewrap import Task, passed
-from tests.conftest import ROOT
-from tests.filtering.sandbox.hostile import PROGRAMS, TESTS
+from tests.filtering.sandbox.hostile import PROGRAMS, TESTS, filled, targets
 
 if shutil.which("bwrap") is None:
     pytest.skip("needs bubblewrap: apt-get install bubblewrap", allow_module_level=True)
@@ -21,25 +19,15 @@ if shutil.which("bwrap") is None:
 
 @pytest.fixture
 def machine(tmp_path, monkeypatch):
-    """What programs aim at, {placeholder: value}: a home folder, a server, a process. Afterwards all of them are there
-    as they were, and nothing is left of what ran."""
+    """What programs aim at, which is there as it was afterwards, when nothing is left of what ran."""
     home, mark = tmp_path / "home", str(tmp_path)
-    home.mkdir()
-    (home / "canary").write_text("alive")
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("CANARY", "alive")
     marked = (*bubblewrap.sandbox(), "--setenv", "MARK", mark)
     monkeypatch.setattr(bubblewrap, "sandbox", lambda: marked)
     monkeypatch.setattr(bubblewrap, "SECONDS", 20)
-    with socket.create_server(("127.0.0.1", 0)) as server, subprocess.Popen(["sleep", "600"]) as process:
-        server.setblocking(False)
-        yield {"home": home, "port": server.getsockname()[1], "pid": process.pid, "repository": ROOT}
-        with pytest.raises(BlockingIOError):
-            server.accept()
-        assert Path(f"/proc/{process.pid}/stat").read_text().split()[2] == "S"
-        process.kill()
-    assert [path.name for path in home.iterdir()] == ["canary"] and (home / "canary").read_text() == "alive"
-    assert not any(map(os.path.lexists, ("/stasc-x", "/tmp/stasc-x", "/usr/stasc-x")))
+    with targets(home) as aims:
+        yield aims
     deadline = time.monotonic() + 10
     while left := running(mark):
         assert time.monotonic() < deadline, left
@@ -62,8 +50,7 @@ def running(mark: str) -> list[str]:
 @pytest.mark.parametrize("category", PROGRAMS)
 def test_no_hostile_program_passes_a_test_or_harms_the_machine(category, machine):
     for program in PROGRAMS[category]:
-        for name, value in machine.items():
-            program = program.replace(f"{{{name}}}", str(value))
+        program = filled(program, machine)
         assert passed(program, Task(TESTS, "", ["f"])) == [False] * len(TESTS), program
 
 
