@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
-# Makes .venv from the lock that fits this machine; does nothing when it is there and current.
+# Makes .venv from the lock that fits this machine, with uv where there is one, else with pip; does nothing when it is
+# there and current.
 #   install.sh ray         adds what is in requirements/ray.txt, for launcher=ray and its tests
 #   install.sh doctor      prints what this machine has and lacks (store/doctor.py), and installs nothing
 #   ACCELERATOR=cpu|cuda   overrides nvidia-smi; without it the choice made first is kept (.venv/.accelerator)
+#   UNTESTED=1             goes on where the locks were resolved and nothing was run: docs/machines.md
 #   PYTHON=<interpreter>   overrides the search for python3.11, python3.12 and python3
 # Exits with 2 and one sentence when the machine lacks something. An interrupted installation is done again: the
 # stamp .venv/.installed, the accelerator and the lock's sha256, is written last; so is .venv/.with-ray, for Ray's lock.
@@ -55,27 +57,30 @@ find_python() {
 }
 
 check_machine() {
-    [[ $(uname -sm) == "Linux x86_64" ]] || fail "the locks are for Linux on x86_64 and this is $(uname -sm)"
+    [[ $machine == "Linux x86_64" || -n ${UNTESTED:-} ]] ||
+        fail "$lock was resolved for $machine and nothing was run on one; UNTESTED=1 goes on, see docs/machines.md"
     [[ $PWD != *[[:space:]]* ]] || fail "the path '$PWD' has a space, which compilers take for two paths; move this folder to one without"
     local lacking free_gib
-    lacking=$("$python" -m store.prerequisites "$accelerator") || fail "$lacking"
+    [[ $machine == Darwin* ]] || lacking=$("$python" -m store.prerequisites "$accelerator") || fail "$lacking"
     free_gib=$(($(df --output=avail --block-size=1M . | tail -n 1) / 1024))
     ((free_gib >= NEED_GIB[$accelerator])) ||
         fail "$PWD has $free_gib GiB free and the $accelerator environment needs ${NEED_GIB[$accelerator]} GiB"
 }
 
 pip_install() {
-    .venv/bin/python -m pip install --no-deps --no-compile --no-input --disable-pip-version-check --retries 2 "$@" 2>&1 |
+    local install=(.venv/bin/python -m pip install --no-compile --no-input --disable-pip-version-check --retries 2)
+    ! type uv >/dev/null 2>&1 || install=(uv pip install --python .venv/bin/python)
+    "${install[@]}" --no-deps "$@" 2>&1 |
         tee -a "$log" | awk -v terminal="$([[ -t 1 ]] && echo 1)" \
         'terminal && /^Collecting/ { printf "\r\033[K%s", $0; fflush() } END { if (terminal) printf "\r\033[K" }'
 }
 
 fail_install() {
     local error missing
-    error=$(grep '^ERROR:' "$log" | tail -n 1)
+    error=$(grep -E '^(ERROR|error|  cause):|^  (×|╰─▶)' "$log" | tail -n 1 || true)
     missing=${error#ERROR: No matching distribution found for }
     [[ $missing == "$error" ]] || fail "pip could not get $missing; is the network up? (all it said: $log) Then run this again"
-    fail "pip stopped at '$error' (all it said: $log); fix that and run this again"
+    fail "the installer stopped at '$error' (all it said: $log); fix that and run this again"
 }
 
 compile_all() { # on all cores, which pip does not; some packages ship templates that are no Python: no verdict
@@ -89,7 +94,7 @@ install_lock() {
     rm -f .venv/.installed
     "$python" -m venv --clear .venv
     if [[ -n $torch ]] && ! pip_install "$torch"; then
-        pip_install --timeout 15 --index-url "$TORCH_CPU_INDEX" "$torch" || fail_install
+        UV_HTTP_TIMEOUT=15 PIP_DEFAULT_TIMEOUT=15 pip_install --index-url "$TORCH_CPU_INDEX" "$torch" || fail_install
     fi
     pip_install --requirement "$lock" || fail_install
     compile_all
@@ -108,7 +113,13 @@ add_ray() {
 (($# == 0)) || [[ $* == ray || $* == doctor ]] || fail "'$*' was given; ray, doctor or nothing was expected"
 accelerator=$(accelerator)
 [[ -v NEED_GIB[$accelerator] ]] || fail "ACCELERATOR=$accelerator is unknown; use cpu or cuda"
-lock=requirements/$accelerator.txt
+machine=$(uname -sm)
+case "$machine $accelerator" in
+    "Linux x86_64 "* | "Linux aarch64 cuda") lock=requirements/$accelerator.txt ;;
+    "Linux aarch64 cpu") lock=requirements/cpu-linux-aarch64.txt ;; # without vLLM: engine=transformers
+    "Darwin arm64 cpu") lock=requirements/cpu-darwin-arm64.txt ;;   # likewise
+    *) fail "there are locks for Linux on x86_64 and aarch64 and for macOS on arm64 without a GPU, and this is $machine with $accelerator" ;;
+esac
 log=.venv/install.log
 stamp="$accelerator $(sha256sum <"$lock")"
 if [[ $* == doctor ]]; then

@@ -65,8 +65,8 @@ exec {PYTHON} "$@"''',
         )
 
     def lock(self, *packages: str) -> None:
-        for accelerator in ("cpu", "cuda"):
-            (self.folder / "requirements" / f"{accelerator}.txt").write_text("".join(f"{p}\n" for p in packages))
+        for name in ("cpu", "cuda", "cpu-linux-aarch64", "cpu-darwin-arm64"):
+            (self.folder / "requirements" / f"{name}.txt").write_text("".join(f"{p}\n" for p in packages))
         (self.folder / "requirements" / "ray.txt").write_text("# added to either\nray==1.0\n")
 
     def command(self, **environment: str) -> dict:
@@ -195,9 +195,30 @@ def test_too_little_disk(clone):
     refuses(clone.install(ACCELERATOR="cuda"), "1 GiB free", "25 GiB")
 
 
-def test_another_kind_of_machine(clone):
-    clone.program("uname", "echo Darwin arm64")
-    refuses(clone.install(), "Linux on x86_64", "Darwin arm64")
+@pytest.mark.parametrize(
+    ("machine", "accelerator", "lock"),
+    [("Linux aarch64", "cpu", "cpu-linux-aarch64"), ("Linux aarch64", "cuda", "cuda"),
+     ("Darwin arm64", "cpu", "cpu-darwin-arm64")],
+)  # fmt: skip
+def test_a_machine_on_which_nothing_was_run_goes_on_by_one_word(clone, machine, accelerator, lock):
+    clone.program("uname", f"echo {machine}")
+    refuses(clone.install(ACCELERATOR=accelerator), f"requirements/{lock}.txt", machine, "UNTESTED=1")
+    assert f"from requirements/{lock}.txt" in clone.install(ACCELERATOR=accelerator, UNTESTED="1").stdout
+
+
+@pytest.mark.parametrize(("machine", "accelerator"), [("Darwin arm64", "cuda"), ("Darwin x86_64", "cpu")])
+def test_a_machine_without_a_lock(clone, machine, accelerator):
+    clone.program("uname", f"echo {machine}")
+    refuses(clone.install(ACCELERATOR=accelerator, UNTESTED="1"), "Linux on x86_64", f"{machine} with {accelerator}")
+
+
+def test_uv_installs_where_there_is_one(clone):
+    clone.program("uv", 'echo "$*" >>uv.log; shift 4; exec .venv/bin/python -m pip install "$@"')
+    assert clone.install().returncode == 0
+    said = (clone.folder / "uv.log").read_text()
+    assert said == "pip install --python .venv/bin/python --no-deps --requirement requirements/cpu.txt\n"
+    clone.lock(PACKAGE, "elsewhere==2.0")
+    refuses(clone.install(), "elsewhere==2.0")
 
 
 def test_an_unknown_accelerator(clone):

