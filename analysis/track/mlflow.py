@@ -1,6 +1,8 @@
 """MLflow: a run of an experiment, in a database of the run's folder or wherever MLFLOW_TRACKING_URI says."""
 
 import os
+import shutil
+from pathlib import Path
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
@@ -18,7 +20,7 @@ LONGEST = 6000  # characters of a parameter
 def tell(story: Story) -> str:
     """Log what the run lacks: of each figure the steps that its history does not have."""
     make_folder(story.folder)
-    uri = os.environ.get(URI) or f"sqlite:///{story.folder / 'mlflow.db'}"
+    uri = os.environ.get(URI) or database(story.folder)
     client = MlflowClient(tracking_uri=uri)
     run_id = find_or_create(client, story)
     lacking = [
@@ -34,6 +36,19 @@ def tell(story: Story) -> str:
         client.log_artifact(run_id, str(path), name.rpartition("/")[0] or None)
     client.set_terminated(run_id)
     return f"{uri}, experiment {story.project}, run {story.id}"
+
+
+def database(folder: Path) -> str:
+    """Return the URI of the database in a folder, made where there is none: aside first, since one whose tables were
+    half made when MLflow was killed is of no more use."""
+    path, aside = folder / "mlflow.db", folder / ".making"
+    if not path.exists():
+        shutil.rmtree(aside, ignore_errors=True)
+        make_folder(aside)
+        MlflowClient(tracking_uri=f"sqlite:///{aside / path.name}").search_experiments()
+        os.rename(aside / path.name, path)
+        shutil.rmtree(aside)
+    return f"sqlite:///{path}"
 
 
 def find_or_create(client: MlflowClient, story: Story) -> str:
