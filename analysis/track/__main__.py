@@ -54,7 +54,7 @@ def main(argv: list[str]) -> None:
                 f"tracking={kind}: {type(error).__name__}: {error}; the run itself is whole, and "
                 f"`.venv/bin/python -m analysis.track run={run.name}` tells the tracker again"
             ) from error
-    print(f"{run.name}: {len(metrics)} iterations in {where}", flush=True)
+    print(f"{run.name}: iterations so far: {len(metrics)}; {where}", flush=True)
 
 
 def tracked_as(run: Run, kind: str, trajectories: list[str]) -> str:

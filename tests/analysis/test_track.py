@@ -54,10 +54,10 @@ def test_a_run_that_goes_on_has_every_figure_once(tracked, kind):
     run, later = tracked.run("demo"), tracked.folder / "iter_01"
     tracked.stage("conf", "run=demo", f"tracking={kind}")
     (run / "iter_01").rename(later)
-    assert "1 iterations in" in tracked.stage("analysis.track", "run=demo").stdout
+    assert "so far: 1;" in tracked.stage("analysis.track", "run=demo").stdout
     shutil.copytree(later, run / "iter_01")
     for _ in range(2):
-        assert "2 iterations in" in tracked.stage("analysis.track", "run=demo").stdout
+        assert "so far: 2;" in tracked.stage("analysis.track", "run=demo").stdout
     points = READERS[kind](run / "tracking" / kind)
     told = {(name, step): value for name, step, value in points}
     assert len(told) == len(points), "something is there twice"
