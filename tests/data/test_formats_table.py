@@ -12,7 +12,8 @@ from data.rows import read_questions
 from store.run import Run
 
 PAGE = Path(__file__).parents[2] / "docs" / "formats.md"
-LINES = [line for line in PAGE.read_text().splitlines() if line.startswith("| ")][1:]
+TABLE = PAGE.read_text().partition("| form |")[2].partition("\n\n")[0]  # the page has another one, of presets
+LINES = [line for line in TABLE.splitlines() if line.startswith("| ")]
 
 
 def cells(line: str) -> list[str]:

@@ -60,6 +60,6 @@ def test_gold_answers_that_a_reward_cannot_use_are_named(checked, rows, override
 
 
 def test_a_reward_that_is_not_known_is_refused_before_anything_is_generated(checked):
-    done = checked(MATHS, "reward.name=judge")
+    done = checked(MATHS, "reward.name=jury")
     assert done.returncode == 2
-    assert "reward judge is not known; there are in_accuracy, " in done.stderr
+    assert "reward jury is not known; there are in_accuracy, " in done.stderr

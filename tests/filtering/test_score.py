@@ -89,7 +89,7 @@ def test_a_line_that_is_no_case_is_named(tmp_path, line, problem):
 
 @pytest.mark.parametrize(
     ("arguments", "problem"),
-    [(["reward=exact_match"], "file="), (["file=x", "reward=judge"], "there are in_accuracy, "), (["help"], "Usage")],
+    [(["reward=exact_match"], "file="), (["file=x", "reward=jury"], "there are in_accuracy, "), (["help"], "Usage")],
 )
 def test_wrong_arguments_say_what_is_expected(arguments, problem):
     with pytest.raises(ConfigError, match=problem):
