@@ -249,7 +249,7 @@ ray:  ## add Ray to .venv, for launcher=ray and make test: 80 MB
 	requirements/install.sh ray
 
 # What needs no model, no subprocess and no browser: seconds each.
-SLOW := %/test_agreement.py %/test_baselines.py %/test_curves.py %/test_efficiency.py %/test_explain.py %/test_study.py
+SLOW := %/test_baselines.py %/test_curves.py %/test_efficiency.py %/test_explain.py %/test_rescored.py %/test_study.py
 FAST := tests/analysis/stats $(filter-out $(SLOW),$(wildcard tests/analysis/test_*.py)) tests/conf/test_identity.py \
 	tests/conf/test_question_files.py tests/conf/test_strategy.py tests/filtering/test_filters.py \
 	tests/filtering/test_recipes.py tests/store tests/test_rooms.py

@@ -14,7 +14,7 @@ from store.run import PLAN, Iteration, Run
 from store.shards import read_object, shard_name
 
 HOLDER = re.compile(r"process (\d+) on (\S+)")
-STAGES = ("conf", "data", "training.base_model", "generation", "filtering", "training")
+STAGES = ("conf", "data", "training.base_model", "generation", "judging", "filtering", "training")
 
 
 @dataclass(frozen=True)
