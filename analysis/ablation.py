@@ -3,7 +3,7 @@
     python -m analysis.ablation sweep=filter_ablation
 
 The runs of a sweep over strategy.filter and seed, each at its last iteration on test, means over seeds. A filter is
-compared with the one that draws as many rows at random (random_matched... , filtering/filters.py); all comparisons are
+compared with the one that draws as many rows at random (random_matched... , conf/strategy.py); all comparisons are
 adjusted together (Holm). Reads trajectories; writes nothing.
 """
 
@@ -15,15 +15,11 @@ from analysis.stats.comparisons import adjust
 from analysis.stats.seeds import compare_over_seeds, estimate_over_seeds
 from analysis.study import Recipe, refuse_uneven_seeds
 from conf.schema import load
+from conf.strategy import MATCHED
 from store.errors import BadInput, ConfigError, stage_main
 from store.run import Run, stage_arguments
 
-# Of the same size: what MATCHED says in filtering.filters, which no command on runs may import.
-CONTROLS = {
-    "improving": "random_matched",
-    "non_decreasing": "random_matched_non_decreasing",
-    "equal_only": "random_matched_equal_only",
-}
+CONTROLS = {name: control for control, name in MATCHED.items()}  # of the same size
 COLUMNS = "{:<32}{:>6}{:>8}{:>8}   {:<22}{:<22}{}"
 TITLES = (
     "filter",

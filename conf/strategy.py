@@ -15,6 +15,12 @@ from typing import NamedTuple
 from conf.schema import Config
 
 FIXED = "fixed"
+# Random filters, and the one that keeps as many pairs as each draws: the controls for what selecting them adds.
+MATCHED = {
+    "random_matched": "improving",
+    "random_matched_non_decreasing": "non_decreasing",
+    "random_matched_equal_only": "equal_only",
+}
 
 
 class Samples(NamedTuple):

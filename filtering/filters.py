@@ -13,6 +13,8 @@ from fractions import Fraction
 import numpy as np
 import polars as pl
 
+from conf.strategy import MATCHED
+
 # Why a pair is trained on (those up to LAST_KEPT) or not, in the order in which kept rows stay before others.
 REASON = pl.Enum([
     "improving",
@@ -105,12 +107,6 @@ FILTERS: dict[str, Callable[[Options], pl.Expr]] = {
     "random_matched_equal_only": everything,
     "correct": correct,
     "gold": everything,
-}
-# Which filter keeps as many pairs as are drawn at random: the controls for what selecting them adds.
-MATCHED = {
-    "random_matched": "improving",
-    "random_matched_non_decreasing": "non_decreasing",
-    "random_matched_equal_only": "equal_only",
 }
 # What the kept pairs of a filter are called that does not tell improving ones from kept-correct ones.
 KEPT_REASON = {"none": "unfiltered", "correct": "initial_correct", "gold": "gold"} | dict.fromkeys(MATCHED, "random")

@@ -101,7 +101,7 @@ class Asking:
             if lost and not self.judged and self.unjudged >= HOPELESS:
                 raise BadInput(
                     f"{self.table.folder}: none of the first {self.unjudged} texts could be judged, e.g. "
-                    f"{lost[-1].said!r}: mend that and run the same command again, or start a run with another judge"
+                    f"{lost[-1].said!r}: fix that and run the same command again, or start a run with another judge"
                 )
             self.table.add(file, [by_key[answer.key] for answer in answers], found)
             self.spent, left = self.spent + sum(each.tokens for each in found), left - len(found)

@@ -36,18 +36,17 @@ def frontier(grid: Grid) -> Figure:
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(PANEL[0] * 1.6, PANEL[1] * 1.3), layout="constrained")
         axes = figure.add_subplot()
-        for point in points(grid):
+        found = list(points(grid))
+        for point in found:
             color, marker = LOOKS[point.way]
-            gain, label = (
-                point.gain.difference,
-                point.way if point.way not in axes.get_legend_handles_labels()[1] else "",
-            )
+            gain = point.gain.difference
+            label = "" if point.way in axes.get_legend_handles_labels()[1] else point.way
             axes.vlines(point.tokens, 100 * gain.low, 100 * gain.high, color=color, linewidth=1.2, alpha=0.75)
             axes.plot(point.tokens, 100 * gain.value, linestyle="none", color=color, marker=marker, markersize=4.5,
                       markeredgewidth=0, label=label)  # fmt: skip
             axes.annotate("{} × {}".format(*point.size), (point.tokens, 100 * gain.value), xytext=(4, 3),
                           textcoords="offset points", fontsize=7, color=MUTED)  # fmt: skip
-        tokens, gains = frontier_of(points(grid))
+        tokens, gains = frontier_of(found)
         axes.step(tokens, gains, where="post", color=MUTED, linewidth=0.8, linestyle="--", zorder=0)
         axes.axhline(0, color=MUTED, linewidth=0.8)
         axes.set_xscale("log")

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conf.schema import FILTERS_BY_TARGET
-from filtering.filters import FILTERS, KEPT, MATCHED, UNUSABLE, Options, select
+from conf.strategy import MATCHED
+from filtering.filters import FILTERS, KEPT, UNUSABLE, Options, select
 
 I, C = 0.0, 1.0  # noqa: E741  incorrect, correct
 

@@ -37,6 +37,17 @@ def in_child():
         child.join()
 
 
+@pytest.fixture
+def whole_and_to_stop(make_run, make_rows):
+    """Two runs with the same rows, the first of them trained without an interruption."""
+    rows = make_rows(60)
+    whole, run = make_run(name="whole"), make_run(name="stopped")
+    for each in (whole, run):
+        publish_rows(each, 0, rows)
+    train(whole)
+    return whole, run
+
+
 def killed_when(child, run, pattern):
     """SIGKILL the stage as soon as a file of its iteration matches; whether it was still at work."""
     while child.is_alive() and not list(run.iteration(1).dir.glob(pattern)):
@@ -46,12 +57,8 @@ def killed_when(child, run, pattern):
     return child.exitcode == -signal.SIGKILL
 
 
-def test_killed_at_every_stage_of_its_work_it_goes_on_to_the_same_weights(make_run, make_rows, in_child):
-    rows = make_rows(60)
-    whole, run = make_run(name="whole"), make_run(name="killed")
-    for each in (whole, run):
-        publish_rows(each, 0, rows)
-    train(whole)
+def test_killed_at_every_stage_of_its_work_it_goes_on_to_the_same_weights(whole_and_to_stop, in_child):
+    whole, run = whole_and_to_stop
     moments = (
         ".training-*", ".training-*/checkpoint-2/*", ".training-*/checkpoint-3/optimizer.pt",
         ".training-*/checkpoint-5/_complete.json", ".training-*/trained/*", ".training-*/checkpoint/*",
@@ -69,14 +76,10 @@ def test_killed_at_every_stage_of_its_work_it_goes_on_to_the_same_weights(make_r
     assert not list(run.iteration(1).dir.glob(".training-*"))
 
 
-def test_a_killed_training_goes_on_from_its_last_complete_checkpoint(make_run, make_rows, monkeypatch):
+def test_a_killed_training_goes_on_from_its_last_complete_checkpoint(whole_and_to_stop, monkeypatch):
     from training import callbacks
 
-    rows = make_rows(60)
-    whole, run = make_run(name="whole"), make_run(name="stopped")
-    for each in (whole, run):
-        publish_rows(each, 0, rows)
-    train(whole)
+    whole, run = whole_and_to_stop
 
     class Stopped(Exception):
         pass
