@@ -8,6 +8,7 @@ where something is missing.
 
 import os
 import re
+import shutil
 import sys
 import threading
 import urllib.error
@@ -65,6 +66,7 @@ def system_rows() -> Iterator[tuple[str, str]]:
     yield "headers", str(machine.python_header() or "no Python.h")
     yield "libnuma", "there" if machine.has_library("libnuma.so.1") else "not there"
     without = "glibc's; libtcmalloc-minimal4 keeps an engine's memory flatter"
+    yield "sandbox", shutil.which("bwrap") or "none: reward=unit_tests needs bubblewrap"
     yield "allocator", str(machine.tcmalloc() or without)
     yield "disk", f"{gib(machine.free_disk(ROOT))} free for .venv and runs/ ({ROOT})"
     folder = machine.build_folder()
