@@ -33,7 +33,7 @@ from analysis.patience import last_iteration, validation_t2, whole
 from conf.__main__ import composed
 from conf.identity import AFTER_BASE_MODEL, SAMPLE_SIZES, is_among, without
 from conf.overrides import any_key, each_as_meant
-from conf.schema import validate
+from conf.validation import validate
 from store.errors import ConfigError, PipelineError
 from store.fingerprint import digest, flatten
 from store.gpus import visible_gpus

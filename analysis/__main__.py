@@ -10,8 +10,7 @@ from analysis.iterations import finished_iterations, metrics_of
 from analysis.stats import rounds
 from analysis.summary import describe
 from analysis.trajectories import question_counts
-from conf.schema import load
-from conf.stored import samples_run
+from conf.stored import load, samples_run
 from store.errors import ConfigError, stage_main
 from store.run import Iteration, Run, stage_arguments
 from store.schemas import SPLITS

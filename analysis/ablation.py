@@ -14,7 +14,7 @@ from analysis.runs import by_experiment, finished, num_trained
 from analysis.stats.comparisons import adjust
 from analysis.stats.seeds import compare_over_seeds, estimate_over_seeds
 from analysis.study import Recipe, refuse_uneven_seeds
-from conf.schema import load
+from conf.stored import load
 from conf.strategy import MATCHED
 from store.errors import BadInput, ConfigError, stage_main
 from store.run import Run, stage_arguments

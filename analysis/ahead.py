@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from analysis.watch import planned_shards
-from conf.schema import Config, load
+from conf.schema import Config
+from conf.stored import load
 from conf.strategy import answers_from, samples_per_question
 from store.errors import PipelineError, stage_main
 from store.run import PLAN, RUN_NAME, RUNS, Run, iteration_number, stage_arguments

@@ -32,8 +32,7 @@ from analysis.stats.start_estimate import StartEstimate, start_estimates
 from analysis.study import Recipe, baseline
 from analysis.trajectories import sample_pool
 from conf.identity import EXECUTION, SEEDS, same_but_seed, without
-from conf.schema import execution_file, load
-from conf.stored import read_settings
+from conf.stored import execution_file, load, read_settings
 from store.errors import ConfigError, stage_main
 from store.fingerprint import digest
 from store.run import Run, stage_arguments

@@ -22,8 +22,7 @@ from analysis.stats.counts import QuestionCounts
 from analysis.stats.intervals import Estimate, estimate_figures
 from analysis.stats.taxonomy import CATEGORIES, classify
 from analysis.trajectories import question_counts
-from conf.schema import load
-from conf.stored import samples_run
+from conf.stored import load, samples_run
 from conf.strategy import answers_from
 from data.overlap import find_overlap
 from data.rows import Question

@@ -12,8 +12,7 @@ from analysis.stats import rounds
 from analysis.stats.counts import QuestionCounts
 from analysis.stats.intervals import Estimate
 from analysis.trajectories import question_counts
-from conf.schema import load
-from conf.stored import read_settings, samples_run
+from conf.stored import load, read_settings, samples_run
 from store.checkpoints import Checkpoint, locate
 from store.errors import ConfigError
 from store.run import Iteration, Run

@@ -18,7 +18,7 @@ from analysis.inspection.selection import read_tables
 from analysis.iterations import finished_iterations
 from analysis.stats.agreement import Agreement
 from analysis.stats.intervals import estimate_ratios
-from conf.schema import load
+from conf.stored import load
 from store.errors import BadInput, ConfigError, stage_main
 from store.run import Run, stage_arguments
 from store.shards import required_manifest

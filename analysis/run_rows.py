@@ -11,7 +11,7 @@ from analysis.stats.intervals import Estimate, estimate_figures
 from analysis.stats.selection import best
 from analysis.trajectories import question_counts
 from conf.identity import same_but_seed
-from conf.schema import load
+from conf.stored import load
 from store.errors import ConfigError
 from store.run import Run
 from store.shards import required_manifest

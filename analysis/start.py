@@ -9,7 +9,7 @@ worker.
 from analysis.record import read_costs
 from analysis.stats.start_estimate import StartEstimate, start_estimates
 from analysis.trajectories import sample_pool
-from conf.schema import load
+from conf.stored import load
 from store.errors import ConfigError, stage_main
 from store.run import Iteration, Run, stage_arguments
 from store.shards import MANIFEST

@@ -20,7 +20,7 @@ from analysis.stats.comparisons import Comparison, adjust
 from analysis.stats.counts import QuestionCounts
 from analysis.stats.seeds import compare_over_seeds, estimate_over_seeds
 from analysis.trajectories import question_counts
-from conf.schema import load
+from conf.stored import load
 from store.errors import BadInput, ConfigError, stage_main
 from store.run import Run, stage_arguments
 

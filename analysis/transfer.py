@@ -15,8 +15,7 @@ from analysis.stats.comparisons import adjust, compare
 from analysis.stats.counts import QuestionCounts
 from analysis.stats.intervals import Estimate, estimate_figures
 from analysis.trajectories import question_counts
-from conf.schema import load
-from conf.stored import read_settings
+from conf.stored import load, read_settings
 from store.errors import ConfigError, stage_main
 from store.run import Run, stage_arguments
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from benchmarks.measure import clock
 from benchmarks.texts import Sampler
-from conf.schema import load
+from conf.stored import load
 from generation.engines import open_engine
 from generation.engines.interface import Request
 from generation.engines.vllm import VllmEngine

@@ -12,7 +12,7 @@ import regex
 from benchmarks.measure import Row, alternate, ratios, seconds
 from benchmarks.place import Place, every_core
 from benchmarks.texts import Sampler, write_iteration
-from conf.schema import load
+from conf.stored import load
 from filtering.rewards import in_accuracy, in_accuracy_final
 from generation.tokenization import ChatTokenizer
 from store.checkpoints import locate

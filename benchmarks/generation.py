@@ -12,7 +12,7 @@ from benchmarks.model import model_settings
 from benchmarks.place import Place
 from benchmarks.recorder import Recorder
 from benchmarks.whole_iteration import DEFAULT_SAMPLES, PAPERS_SAMPLES, Iterations, iterate, stage_rows
-from conf.schema import load
+from conf.stored import load
 from generation.configured import plan_of, settings_of
 from generation.context import ShardContext
 from generation.engines import open_engine

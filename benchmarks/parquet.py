@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 from benchmarks.measure import Row, alternate, seconds
 from benchmarks.place import Place
 from benchmarks.texts import Sampler, write_iteration
-from conf.schema import load
+from conf.stored import load
 from generation.tokenization import ChatTokenizer
 from store.checkpoints import locate
 from store.run import Run

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import clock
-from conf.schema import Config, load
+from conf.schema import Config
+from conf.stored import load
 from generation.engines.vllm import set_environment
 from generation.prompts import correction_messages, initial_messages
 from store.checkpoints import locate

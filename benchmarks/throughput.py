@@ -15,7 +15,8 @@ from benchmarks import floor
 from benchmarks.measure import Row, alternate, ratios
 from benchmarks.model import model_settings
 from benchmarks.place import Place
-from conf.schema import Config, load
+from conf.schema import Config
+from conf.stored import load
 from generation.engines.vllm import set_environment
 from store.checkpoints import locate
 from store.run import Run

@@ -24,7 +24,8 @@ from benchmarks.measure import Row, alternate, clock, ratios
 from benchmarks.model import model_settings
 from benchmarks.place import Place
 from benchmarks.texts import Sampler
-from conf.schema import Config, load
+from conf.schema import Config
+from conf.stored import load
 from generation.tokenization import ChatTokenizer
 from store.checkpoints import locate
 from store.schemas import SFT

@@ -22,9 +22,10 @@ from omegaconf.errors import OmegaConfBaseException
 from conf.identity import DEFAULTED, EXECUTION, SCORING, without
 from conf.overrides import as_meant, is_read, key_of, merge, whole, without_replaced_presets
 from conf.reward_file import read_function
-from conf.schema import Config, execution_file, grid_advice, known_keys, load, nearest, validate
-from conf.stored import FORMAT, check_format, read_settings, verify_checksum, with_checksum
+from conf.schema import Config
+from conf.stored import FORMAT, check_format, execution_file, load, read_settings, verify_checksum, with_checksum
 from conf.tracking import require_tracker
+from conf.validation import grid_advice, known_keys, nearest, validate
 from store.errors import ConfigError, stage_main
 from store.fingerprint import difference, refuse_difference
 from store.publish import write_atomic

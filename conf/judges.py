@@ -2,19 +2,17 @@
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from conf.identity import EXECUTION
+from conf.schema import EndpointJudge, Message, ModelJudge
 from store.errors import ConfigError
-
-if TYPE_CHECKING:
-    from conf.schema import EndpointJudge, Message, ModelJudge
 
 JUDGE = "judge"  # the reward that is what a judge says
 PLACEHOLDER = re.compile(r"\{(question|text|golds)\}")
 
 
-def check_judge(rewards: Collection[str], judge: "EndpointJudge | ModelJudge | None") -> None:
+def check_judge(rewards: Collection[str], judge: EndpointJudge | ModelJudge | None) -> None:
     """Raise ConfigError for the reward `judge` without a judge, a judge without its reward, and one whose prompt does
     not show what is to be judged."""
     if (JUDGE in rewards) != (judge is not None):
@@ -32,12 +30,12 @@ def check_judge(rewards: Collection[str], judge: "EndpointJudge | ModelJudge | N
         raise ConfigError(f"judge.prompt ends with {judge.prompt[-1].role}: the last message must be the user's")
 
 
-def placeholders(prompt: Sequence["Message"]) -> set[str]:
+def placeholders(prompt: Sequence[Message]) -> set[str]:
     """Return the names of what is filled in: question, text, golds."""
     return {name for message in prompt for name in PLACEHOLDER.findall(message.content)}
 
 
-def identity(judge: "EndpointJudge | ModelJudge") -> dict[str, Any]:
+def identity(judge: EndpointJudge | ModelJudge) -> dict[str, Any]:
     """Return what of its settings decides a judgement, but for the content of a model folder."""
     values: Mapping[str, Any] = judge.model_dump(mode="json")
     free = {key.removeprefix("judge.") for key in EXECUTION if key.startswith("judge.")}

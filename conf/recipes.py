@@ -1,14 +1,10 @@
 """Which settings of recipes (docs/recipes.md) go together: a run is refused before it starts."""
 
-from typing import TYPE_CHECKING
-
+from conf.schema import Config
 from store.errors import ConfigError
 
-if TYPE_CHECKING:
-    from conf.schema import Config
 
-
-def check_recipe(config: "Config") -> None:
+def check_recipe(config: Config) -> None:
     """Raise ConfigError for settings of recipes that do not go together."""
     prompt, siblings = config.prompt, config.filter.pairing == "siblings"
     both, strategy = config.strategy.trains_on == "both", config.strategy

@@ -1,10 +1,14 @@
-"""The files that hold a run's configuration: read with care, since people open them in editors."""
+"""The files that hold a run's settings, read with care, since people open them in editors; `load` is how a stage gets
+them."""
 
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from conf.identity import DEFAULTED, EXECUTION
+from conf.schema import Config
+from conf.validation import validate
 from store.errors import ConfigError, CorruptArtifact, FingerprintMismatch
 from store.fingerprint import digest_bytes
 from store.run import Run
@@ -36,6 +40,38 @@ def check_format(path: Path, values: dict[str, Any]) -> None:
             f"{path} is of format {found}, this version reads and writes format {FORMAT}: finish the run with the "
             f"version that made it, or start another with `make iterate LIKE={path.parent.name} RUN=<new name>`"
         )
+
+
+def execution_file(run: Run) -> Path:
+    """Where the settings that may differ between restarts are kept."""
+    return run.dir / "_execution.yaml"
+
+
+def load(run: Run, rescored: bool = False) -> Config:
+    """Return the settings of a run, from its folder. ConfigError for a run that scores another's samples, unless
+    `rescored`: only who makes no samples, models or questions can do with one."""
+    values, execution = read_settings(run.config), read_settings(execution_file(run))
+    check_format(run.config, values)
+    verify_checksum(run)
+    del values["format"], values["overrides"], values["digest"]
+    for key in EXECUTION:  # nothing else is taken from there
+        *parents, leaf = key.split(".")
+        source: Any = execution
+        target: Any = values
+        for parent in parents:
+            source, target = source.get(parent), target.get(parent)
+        if not isinstance(source, dict) or leaf not in source:
+            if key in DEFAULTED:
+                continue
+            raise ConfigError(f"{execution_file(run)} lacks {key}: `python -m conf run={run.name}` writes it again")
+        target[leaf] = source[leaf]
+    config = validate(values)
+    if config.samples_of and not rescored:
+        raise ConfigError(
+            f"{run.dir} scores the samples of {config.samples_of} and has none of its own: "
+            f"`make rescore FROM={config.samples_of} RUN={run.name}` is all that can be done with it"
+        )
+    return config
 
 
 def samples_run(run: Run) -> Run:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from conf.schema import load
+from conf.stored import load
 from data import skills
 from data.look import arguments_of, look
 from data.overlap import OVERLAP, compare_splits

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 import filtering.__main__
-from conf.schema import load
+from conf.stored import load
 from faults import control
 from faults.children import nothing, run, start
 from faults.stages import RUN, Bench, Stage, tree

@@ -17,7 +17,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from conf.schema import load
+from conf.stored import load
 from faults.loop import clone
 from faults.processes import MOST_SECONDS, Place
 from faults.stages import Bench

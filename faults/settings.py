@@ -16,7 +16,9 @@ from typing import Any
 
 from conf.__main__ import write
 from conf.identity import EXECUTION
-from conf.schema import Filter, Prompt, load, validate
+from conf.schema import Filter, Prompt
+from conf.stored import load
+from conf.validation import validate
 from faults.stages import RUN, Bench, Stage, Tree, tree
 from faults.tally import PROMISED, SILENT, STOPPED, Tally
 from store.errors import ConfigError

@@ -22,7 +22,7 @@ import generation.__main__
 import generation.tokenization
 import training.__main__
 import training.base_model.__main__
-from conf.schema import load
+from conf.stored import load
 from faults import control
 from faults.children import Command, Ended, run
 from faults.events import Act, Watch, log_to

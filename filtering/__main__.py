@@ -13,8 +13,7 @@ from typing import Any
 import polars as pl
 
 from conf.reward_file import UNIT_TESTS
-from conf.schema import load
-from conf.stored import samples_run
+from conf.stored import load, samples_run
 from conf.strategy import samples_per_question
 from filtering import shards, stage
 from filtering.baselines import end_of_turn

@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 
 from conf.reward_file import UNIT_TESTS
-from conf.schema import load
-from conf.stored import samples_run
+from conf.stored import load, samples_run
 from filtering.configured import function_of
 from filtering.rewards import GOLD_PROBLEMS, own, require_known, unit_tests
 from filtering.rewards.own import Function

@@ -15,8 +15,7 @@ and the samples they were made from (prompts, texts); no gold answer. Writes ite
 
 from collections import Counter
 
-from conf.schema import load
-from conf.stored import samples_run
+from conf.stored import load, samples_run
 from conf.strategy import samples_per_question
 from filtering.preference_rows import write
 from filtering.source import Source

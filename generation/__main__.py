@@ -8,7 +8,7 @@ Writes iter_02/initial_answers/ and iter_02/corrections/: raw samples, every one
 
 import time
 
-from conf.schema import load
+from conf.stored import load
 from generation.configured import plan_of, settings_of
 from generation.context import ShardContext
 from generation.launchers import LAUNCHERS

@@ -13,7 +13,7 @@ import sys
 import time
 from contextlib import closing
 
-from conf.schema import load
+from conf.stored import load
 from generation.configured import settings_of
 from generation.context import ShardContext
 from generation.engines import open_engine

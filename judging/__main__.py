@@ -13,8 +13,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
 
-from conf.schema import load
-from conf.stored import samples_run
+from conf.stored import load, samples_run
 from conf.strategy import samples_per_question
 from filtering.source import Source
 from judging.configured import Settings, settings_of

@@ -94,6 +94,6 @@ def test_the_whole_configuration_ends_at_the_mains():
     """A stage's functions take it in __main__.py and configured.py alone, and only programs load it."""
     takers = [path for stage in STAGES for path, function in functions(stage) if takes_all(function)]
     assert {path.name for path in takers} == {"__main__.py", "configured.py"}
-    loading = [path for room, path in FILES if room in STAGES and "conf.schema.load" in modules(path)]
+    loading = [path for room, path in FILES if room in STAGES and "conf.stored.load" in modules(path)]
     programs = [path for path in loading if "stage_main(main)\n" in path.read_text(encoding="utf-8")]
     assert programs == loading != []

@@ -3,7 +3,7 @@
 import pytest
 
 from conf.__main__ import composed
-from conf.schema import validate
+from conf.validation import validate
 from generation.configured import plan_of as plan_generation
 from generation.plan import load_or_write_plan
 from store.checkpoints import Checkpoint, folder_digest, locate

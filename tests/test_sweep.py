@@ -133,7 +133,7 @@ def test_different_values_are_different_runs():
 @pytest.mark.parametrize("preset", sorted(path.stem for path in (ROOT / "conf" / "sweep").glob("*.yaml")))
 def test_presets_are_grids_of_valid_runs(preset):
     from conf.__main__ import composed
-    from conf.schema import validate
+    from conf.validation import validate
     from store.run import Run
     from sweep import grid, of_run, run_name
 

@@ -20,7 +20,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from conf.schema import Config, load
+from conf.schema import Config
+from conf.stored import load
 from store.chat import stop_token_ids
 from store.checkpoints import RECORD, publish_folder, verify_folder
 from store.errors import stage_main

@@ -11,7 +11,8 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from conf.schema import Peft, Training, load
+from conf.schema import Peft, Training
+from conf.stored import load
 from store.checkpoints import locate
 from store.errors import ConfigError, stage_main
 from store.run import Run, stage_arguments

@@ -10,7 +10,7 @@ made them.
 from analysis.baselines.budget import settings_of
 from analysis.baselines.rows import rows
 from analysis.baselines.table import BASELINES, Baseline, to_json
-from conf.schema import load
+from conf.stored import load
 from store.errors import ConfigError, stage_main
 from store.publish import write_atomic
 from store.run import Run, stage_arguments

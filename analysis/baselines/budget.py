@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from analysis.iterations import finished_iterations, metrics_of
-from conf.schema import load
+from conf.stored import load
 from store.errors import ConfigError
 from store.run import Iteration, Run
 from store.shards import required_manifest

@@ -18,7 +18,7 @@ from analysis.stats.counts import QuestionCounts
 from analysis.stats.intervals import estimate_figures
 from analysis.stats.selection import best
 from analysis.trajectories import question_counts
-from conf.schema import load
+from conf.stored import load
 from store.checkpoints import locate
 from store.run import Iteration, Run
 from store.schemas import TRANSITIONS

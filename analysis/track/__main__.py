@@ -14,8 +14,7 @@ import json
 from analysis.iterations import finished_iterations, metrics_of
 from analysis.track.story import Story, files, rows
 from conf.identity import EXECUTION, without
-from conf.schema import load
-from conf.stored import read_settings
+from conf.stored import load, read_settings
 from conf.tracking import require_tracker
 from store.errors import PipelineError, TryAgain, stage_main
 from store.fingerprint import digest

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from conf.schema import load
+from conf.stored import load
 from generation.context import ShardContext
 from generation.launchers.devices import gpus_per_engine, take_gpus
 from generation.launchers.supervisor import Supervisor, WorkerFailed, tail, worker_command

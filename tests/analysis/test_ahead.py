@@ -9,8 +9,8 @@ import pytest
 
 from analysis.ahead import Rate, describe
 from conf.__main__ import composed
-from conf.schema import validate
 from conf.strategy import samples_per_question
+from conf.validation import validate
 from generation.plan import read_plan
 from generation.progress import num_samples
 from store.run import Run

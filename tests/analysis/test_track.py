@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from analysis.track.__main__ import tracked_as
-from conf.schema import load
+from conf.stored import load
 from conf.tracking import PACKAGES
 from store.run import Run
 from tests.analysis.trackers import READERS

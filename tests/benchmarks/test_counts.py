@@ -11,7 +11,7 @@ import filtering.__main__
 import generation.manifests
 import store.publish
 import store.shards
-from conf.schema import load
+from conf.stored import load
 from generation import worker
 from generation.configured import plan_of, settings_of
 from generation.events import Reporter

@@ -5,7 +5,7 @@ import yaml
 
 from conf.__main__ import FOLDER, composed
 from conf.overrides import as_meant, each_as_meant, merge
-from conf.schema import validate
+from conf.validation import validate
 from store.errors import ConfigError
 from store.run import Run
 from tests import warm

@@ -4,7 +4,8 @@ import pytest
 
 from conf.__main__ import composed
 from conf.identity import AFTER_BASE_MODEL, EXECUTION, SAMPLE_SIZES, SCORING, is_among, same_but_seed, without
-from conf.schema import Config, known_keys, validate
+from conf.schema import Config
+from conf.validation import known_keys, validate
 from store.run import Run
 
 

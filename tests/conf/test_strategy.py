@@ -3,8 +3,9 @@
 import pytest
 
 from conf.__main__ import composed
-from conf.schema import Config, validate
+from conf.schema import Config
 from conf.strategy import answers_from, corrects_with, fine_tunes_from, samples_per_question
+from conf.validation import validate
 from store.run import Run
 
 # strategy: (answers, corrects, fine-tuned) in iteration 3

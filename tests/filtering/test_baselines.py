@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from conf.__main__ import composed
-from conf.schema import validate
+from conf.validation import validate
 from filtering.__main__ import filter_iteration
 from filtering.baselines import end_of_turn, tokenizer
 from filtering.configured import settings_of

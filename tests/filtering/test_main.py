@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from conf.__main__ import composed
-from conf.schema import validate
+from conf.validation import validate
 from filtering.configured import settings_of
 from store.errors import ConfigError
 from store.run import Run

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from conf.__main__ import composed
-from conf.schema import validate
+from conf.validation import validate
 from generation.launchers import devices
 from generation.launchers.devices import core_shares, gpu_shares, gpus_per_engine, num_workers, take_gpus
 from store.errors import ConfigError

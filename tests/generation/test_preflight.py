@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from conf.__main__ import composed
-from conf.schema import validate
+from conf.validation import validate
 from generation.capacity import cache_of_a_token, require_memory, step_bytes, weight_bytes
 from generation.engines.length import fitted, num_positions
 from store.checkpoints import Checkpoint

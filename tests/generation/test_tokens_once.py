@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from conf.__main__ import composed
-from conf.schema import validate
+from conf.validation import validate
 from filtering.pairs import Samples, join
 from filtering.sft import of_corrections
 from generation.engines.deterministic import FakeEngine

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from conf.schema import load
+from conf.stored import load
 from generation import sampling
 from generation.configured import settings_of
 from generation.context import ShardContext

@@ -7,7 +7,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from conf.__main__ import composed
-from conf.schema import validate
+from conf.validation import validate
 from store.run import Run
 from training.check import findings
 

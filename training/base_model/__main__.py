@@ -17,7 +17,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from conf.schema import Model, load
+from conf.schema import Model
+from conf.stored import load
 from store.checkpoints import (
     RECORD,
     Checkpoint,
