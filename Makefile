@@ -264,7 +264,7 @@ check: setup  ## format, lint, types and the fast tests: under a minute
 .PHONY: test
 test: ray  ## lint, unit tests, and the loop end to end on a real model
 	.venv/bin/ruff check .
-	$(PYTHON) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	$(PYTHON) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 40
 
 .PHONY: test-all
 test-all: ray  ## make test and what is only worth a night

@@ -16,10 +16,10 @@ def check_judge(rewards: Collection[str], judge: EndpointJudge | ModelJudge | No
     """Raise ConfigError for the reward `judge` without a judge, a judge without its reward, and one whose prompt does
     not show what is to be judged."""
     if (JUDGE in rewards) != (judge is not None):
-        found = f"judge={judge.kind}" if judge else "judge=none"
+        found, instead = (judge.kind, "none") if judge else ("none", "endpoint or judge=model")
         raise ConfigError(
-            f"{found} with the rewards {', '.join(rewards)}: reward={JUDGE} asks a judge, judge=endpoint or "
-            "judge=model, and no other reward does"
+            f"judge={found} with the rewards {', '.join(rewards)}: reward={JUDGE} asks a judge, and no other reward "
+            f"does: give judge={instead}"
         )
     if judge is None:
         return

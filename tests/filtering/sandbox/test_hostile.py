@@ -25,7 +25,7 @@ def machine(tmp_path, monkeypatch):
     monkeypatch.setenv("CANARY", "alive")
     marked = (*bubblewrap.sandbox(), "--setenv", "MARK", mark)
     monkeypatch.setattr(bubblewrap, "sandbox", lambda: marked)
-    monkeypatch.setattr(bubblewrap, "SECONDS", 20)
+    monkeypatch.setattr(bubblewrap, "SECONDS", 5)  # enough to do harm, and a third of all that they would take
     with targets(home) as aims:
         yield aims
     deadline = time.monotonic() + 10
@@ -52,6 +52,11 @@ def test_no_hostile_program_passes_a_test_or_harms_the_machine(category, machine
     for program in PROGRAMS[category]:
         program = filled(program, machine)
         assert passed(program, Task(TESTS, "", ["f"])) == [False] * len(TESTS), program
+
+
+def test_a_loop_ends_by_the_limit_of_processor_time(monkeypatch):
+    monkeypatch.setattr(bubblewrap, "SECONDS", 600)
+    assert passed("while True:\n    pass", Task(["assert f(3) == 9"], "", ["f"])) == [False]
 
 
 def test_the_same_programs_would_pass_without_a_sandbox():
