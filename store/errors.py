@@ -9,6 +9,7 @@ import contextlib
 import errno
 import io
 import os
+import select
 import shutil
 import signal
 import sys
@@ -100,6 +101,8 @@ def stage_main(main: Callable[[list[str]], None]) -> NoReturn:
     except Interrupted as interruption:
         _exit(interruption.exit_code, f"{interruption}: stopped; run the same command again to go on.")
     except OSError as error:
+        if isinstance(error, BrokenPipeError) and _reader_is_gone():
+            _end(0)
         _exit(74, describe_os_error(error))
     except MemoryError:
         _exit(8, "This process ran out of memory: lower the shard or batch size, or use a smaller model.")
@@ -116,6 +119,13 @@ def describe_os_error(error: OSError) -> str:
         f"{path}: {error.strerror or error} (errno {error.errno}, {free:,} bytes free in {folder}); nothing published "
         f"was damaged: {hint}, then run the same command again."
     )
+
+
+def _reader_is_gone() -> bool:
+    """Whether what reads standard output, `head` or a pager, has seen enough; it ends the command in peace."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)  # errors alone, which are always told
+    return bool(poll.poll(0))
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:
