@@ -18,7 +18,7 @@ def require_tracker(kind: str) -> None:
     packages = PACKAGES[kind]
     missing = [module for module in packages if find_spec(module) is None]
     if missing:
-        install = ".venv/bin/python -m pip install -c requirements/$(cat .venv/.accelerator).txt"
+        install = ".venv/bin/python -m pip install -c .venv/pins.txt"
         raise ConfigError(
             f"tracking={kind} needs {', '.join(missing)}, which is in no lock: install it, "
             f"`{install} {' '.join(packages.values())}`, or give tracking=none"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes .venv from the lock that fits this machine, with uv where there is one, else with pip; does nothing when it is
-# there and current.
+# Makes .venv from the lock that fits this machine, with uv where there is one, else with pip, each file checked by its
+# hash; does nothing when it is there and current.
 #   install.sh ray         adds what is in requirements/ray.txt, for launcher=ray and its tests
 #   install.sh doctor      prints what this machine has and lacks (store/doctor.py), and installs nothing
 #   ACCELERATOR=cpu|cuda   overrides nvidia-smi; without it the choice made first is kept (.venv/.accelerator)
@@ -70,14 +70,18 @@ check_machine() {
 pip_install() {
     local install=(.venv/bin/python -m pip install --no-compile --no-input --disable-pip-version-check --retries 2)
     ! type uv >/dev/null 2>&1 || install=(uv pip install --python .venv/bin/python)
-    "${install[@]}" --no-deps "$@" 2>&1 |
+    "${install[@]}" --no-deps --require-hashes "$@" 2>&1 |
         tee -a "$log" | awk -v terminal="$([[ -t 1 ]] && echo 1)" \
         'terminal && /^Collecting/ { printf "\r\033[K%s", $0; fflush() } END { if (terminal) printf "\r\033[K" }'
 }
 
 fail_install() {
-    local error missing
+    local error missing changed
     error=$(grep -E '^(ERROR|error|  cause):|^  (×|╰─▶)' "$log" | tail -n 1 || true)
+    if [[ $error == *"MATCH THE HASHES"* || $error == *"Hash mismatch"* ]]; then
+        changed=$(sed -nE '/MATCH THE HASHES/{n;s/^ *([^ ]+) .*/\1/p;};s/.*Hash mismatch for `([^`]+)`.*/\1/p' "$log" | tail -n 1)
+        fail "$changed came with another sha256 than the lock has, so a download broke or an index serves another file (all it said: $log); run this again, or with another index"
+    fi
     missing=${error#ERROR: No matching distribution found for }
     [[ $missing == "$error" ]] || fail "pip could not get $missing; is the network up? (all it said: $log) Then run this again"
     fail "the installer stopped at '$error' (all it said: $log); fix that and run this again"
@@ -88,16 +92,17 @@ compile_all() { # on all cores, which pip does not; some packages ship templates
 }
 
 install_lock() {
-    local torch
-    torch=$(grep '^torch==.*+cpu' "$lock" || true)
     echo "setup: installing $(grep -c == "$lock") packages from $lock into .venv with $("$python" --version) ..."
     rm -f .venv/.installed
     "$python" -m venv --clear .venv
-    if [[ -n $torch ]] && ! pip_install "$torch"; then
-        UV_HTTP_TIMEOUT=15 PIP_DEFAULT_TIMEOUT=15 pip_install --index-url "$TORCH_CPU_INDEX" "$torch" || fail_install
+    sed -n '/^torch==.*+cpu/,/[^\\]$/p' "$lock" >"$torch"
+    if [[ -s $torch ]] && ! pip_install --requirement "$torch"; then
+        UV_HTTP_TIMEOUT=15 PIP_DEFAULT_TIMEOUT=15 pip_install --index-url "$TORCH_CPU_INDEX" --requirement "$torch" || fail_install
     fi
     pip_install --requirement "$lock" || fail_install
     compile_all
+    # For pip install -c: of a file with hashes it would ask hashes of what it adds too.
+    sed -nE 's/^([a-z0-9][^ ]*==[^ ]+).*/\1/p' "$lock" >.venv/pins.txt
     echo "$accelerator" >.venv/.accelerator
     echo "$stamp" >.venv/.installed
     echo "setup: done in $SECONDS seconds"
@@ -121,6 +126,7 @@ case "$machine $accelerator" in
     *) fail "there are locks for Linux on x86_64 and aarch64 and for macOS on arm64 without a GPU, and this is $machine with $accelerator" ;;
 esac
 log=.venv/install.log
+torch=.venv/torch.txt # the +cpu build alone, cut out of the lock
 stamp="$accelerator $(sha256sum <"$lock")"
 if [[ $* == doctor ]]; then
     python=.venv/bin/python

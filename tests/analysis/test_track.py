@@ -107,7 +107,7 @@ def test_a_tracker_without_its_library_is_refused_before_anything_is_made(worksp
     kind = MISSING[0]
     done = workspace.stage("conf", "run=new", *workspace.settings, f"tracking={kind}", check=False)
     assert done.returncode == 2
-    assert " ".join(PACKAGES[kind].values()) in done.stderr and "pip install -c requirements/" in done.stderr
+    assert " ".join(PACKAGES[kind].values()) in done.stderr and "pip install -c .venv/pins.txt " in done.stderr
     assert not workspace.run("new").exists()
 
 
