@@ -3,6 +3,7 @@
 The script runs in a folder of its own, with a lock of one tiny package and a PATH of chosen programs.
 """
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -36,15 +37,18 @@ class Clone:
         for tool in TOOLS.split():  # as scripts: writing over a link would write over the machine's own program
             self.program(tool, f'exec {shutil.which(tool)} "$@"')
         self.program("python3.11", f'exec {PYTHON} "$@"')
-        self.lock(PACKAGE)
         self.wheel("tiny")
+        self.lock(PACKAGE)
 
-    def wheel(self, package: str) -> None:
-        """Version 1.0 of a package, where pip looks for wheels."""
-        with zipfile.ZipFile(self.folder / "wheels" / f"{package}-1.0-py3-none-any.whl", "w") as wheel:
+    def file(self, package: str, version: str = "1.0") -> Path:
+        return self.folder / "wheels" / f"{package}-{version}-py3-none-any.whl"
+
+    def wheel(self, package: str, version: str = "1.0") -> None:
+        """Make a package, where pip looks for wheels."""
+        with zipfile.ZipFile(self.file(package, version), "w") as wheel:
             wheel.writestr(f"{package}.py", "")
-            about = f"{package}-1.0.dist-info"
-            wheel.writestr(f"{about}/METADATA", f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
+            about = f"{package}-{version}.dist-info"
+            wheel.writestr(f"{about}/METADATA", f"Metadata-Version: 2.1\nName: {package}\nVersion: {version}\n")
             wheel.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
             wheel.writestr(f"{about}/RECORD", "")
 
@@ -64,10 +68,17 @@ class Clone:
 exec {PYTHON} "$@"''',
         )
 
+    def hashed(self, pin: str) -> str:
+        """A requirement as a lock has it, with the hash of the wheel, or of none where there is no wheel."""
+        file = self.file(*pin.split("=="))
+        return (
+            f"{pin} \\\n    --hash=sha256:{hashlib.sha256(file.read_bytes() if file.exists() else b'').hexdigest()}\n"
+        )
+
     def lock(self, *packages: str) -> None:
         for name in ("cpu", "cuda", "cpu-linux-aarch64", "cpu-darwin-arm64"):
-            (self.folder / "requirements" / f"{name}.txt").write_text("".join(f"{p}\n" for p in packages))
-        (self.folder / "requirements" / "ray.txt").write_text("# added to either\nray==1.0\n")
+            (self.folder / "requirements" / f"{name}.txt").write_text("".join(map(self.hashed, packages)))
+        (self.folder / "requirements" / "ray.txt").write_text("# added to either\n" + self.hashed("ray==1.0"))
 
     def command(self, **environment: str) -> dict:
         environment = {"PATH": str(self.bin), "HOME": str(self.folder), "PIP_CONFIG_FILE": os.devnull} | environment
@@ -216,9 +227,54 @@ def test_uv_installs_where_there_is_one(clone):
     clone.program("uv", 'echo "$*" >>uv.log; shift 4; exec .venv/bin/python -m pip install "$@"')
     assert clone.install().returncode == 0
     said = (clone.folder / "uv.log").read_text()
-    assert said == "pip install --python .venv/bin/python --no-deps --requirement requirements/cpu.txt\n"
+    assert (
+        said == "pip install --python .venv/bin/python --no-deps --require-hashes --requirement requirements/cpu.txt\n"
+    )
     clone.lock(PACKAGE, "elsewhere==2.0")
     refuses(clone.install(), "elsewhere==2.0")
+
+
+UV_SAYS = """error: Failed to download `tiny==1.0`
+  cause: Hash mismatch for `tiny==1.0`
+
+         Expected:
+           sha256:1"""
+OLDER_UV_SAYS = """  × Failed to download `tiny==1.0`
+  ╰─▶ Hash mismatch for `tiny==1.0`
+
+      Expected:
+        sha256:1"""
+
+
+@pytest.mark.parametrize("uv", [None, UV_SAYS, OLDER_UV_SAYS])
+def test_a_file_of_another_hash_is_refused_by_name(clone, uv):
+    if uv:
+        clone.program("uv", f"cat >&2 <<'END'\n{uv}\nEND\nexit 1")
+    clone.wheel("other")
+    clone.lock("other==1.0", PACKAGE)
+    with zipfile.ZipFile(clone.file("tiny"), "a") as wheel:
+        wheel.writestr("more.py", "")
+    refuses(clone.install(), "setup: tiny==1.0 came with another sha256 than the lock has", "install.log")
+    assert not clone.stamp.exists()
+
+
+def test_a_lock_without_a_hash_is_refused(clone):
+    (clone.folder / "requirements" / "cpu.txt").write_text(f"{PACKAGE}\n")
+    refuses(clone.install(), "Hashes are required", "install.log")
+
+
+def test_torchs_cpu_build_comes_alone_first_and_by_its_hash(clone):
+    clone.wheel("torch", "2.0+cpu")
+    clone.lock("torch==2.0+cpu", PACKAGE)
+    done = clone.install()
+    assert done.returncode == 0 and "installing 2 packages" in done.stdout
+    assert (clone.folder / ".venv" / "torch.txt").read_text() == clone.hashed("torch==2.0+cpu")
+    assert (clone.folder / ".venv" / "pins.txt").read_text() == f"torch==2.0+cpu\n{PACKAGE}\n"
+    clone.wheel("torch", "3.0+cpu")
+    clone.lock("torch==3.0+cpu", PACKAGE)
+    with zipfile.ZipFile(clone.file("torch", "3.0+cpu"), "a") as wheel:
+        wheel.writestr("more.py", "")
+    refuses(clone.install(), "setup: torch==3.0+cpu came with another sha256")
 
 
 def test_an_unknown_accelerator(clone):
@@ -259,6 +315,7 @@ def test_once_done_it_does_nothing_and_needs_nothing(clone):
 
 def test_another_accelerator_is_installed_without_ray_and_the_choice_kept(clone):
     clone.wheel("ray")
+    clone.lock(PACKAGE)
     both = clone.install("ray")
     assert (both.returncode, both.stderr, both.stdout.count("\n")) == (0, "", 3)
     before = clone.stamp.read_text()

@@ -1,4 +1,4 @@
-"""The locks are whole, pinned, free of this or that machine, and what the tests run in."""
+"""The locks are whole, pinned, hashed, free of this or that machine, and what the tests run in."""
 
 import importlib.metadata
 import re
@@ -12,12 +12,32 @@ ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 OWN_LOCK = {"ray"}  # the extra that requirements/ray.txt adds to either lock
 PIN = re.compile(r"([a-z0-9][a-z0-9-]*)==([0-9][0-9a-z.+]*)")
+HASHES = re.compile(r"( --hash=sha256:[0-9a-f]{64})+")
+LOCKS = sorted(path.stem for path in (ROOT / "requirements").glob("*.txt"))
+
+
+def requirements(name: str) -> list[str]:
+    """The requirements of a lock, each on one line with its hashes."""
+    text = (ROOT / "requirements" / f"{name}.txt").read_text(encoding="utf-8")
+    lines = re.sub(r" *\\\n +", " ", text).splitlines()
+    return [line for line in lines if not line.startswith("#")]
 
 
 def lock(accelerator: str) -> dict[str, str]:
-    """{package: version} of a lock; every line but the header must be a pin."""
-    lines = (ROOT / "requirements" / f"{accelerator}.txt").read_text(encoding="utf-8").splitlines()
-    return dict(PIN.fullmatch(line).groups() for line in lines if not line.startswith("#"))
+    """{package: version} of a lock; every requirement must be a pin."""
+    return dict(PIN.fullmatch(requirement.split()[0]).groups() for requirement in requirements(accelerator))
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_every_requirement_has_its_hashes(name):
+    for requirement in requirements(name):
+        pin, _, hashes = requirement.partition(" ")
+        assert HASHES.fullmatch(f" {hashes}"), f"{pin} of requirements/{name}.txt has no hash"
+
+
+def test_the_cpu_build_of_torch_has_a_hash_for_each_python():
+    torch = next(line for line in requirements("cpu") if line.startswith("torch=="))
+    assert torch.count("--hash") >= len(("3.11", "3.12"))
 
 
 @pytest.mark.parametrize("accelerator", ["cpu", "cuda"])
@@ -49,11 +69,13 @@ def test_other_machines_have_the_same_pins_and_no_vllm(name):
         assert other[package] == base[package].partition("+")[0], pin
 
 
-@pytest.mark.parametrize("accelerator", ["cpu", "cuda"])
-def test_a_lock_says_how_it_was_made_and_names_no_machine(accelerator):
-    text = (ROOT / "requirements" / f"{accelerator}.txt").read_text(encoding="utf-8")
-    assert "uv pip compile pyproject.toml --python-version 3.11" in text
-    assert f"--extra {accelerator}" in text and f"-o requirements/{accelerator}.txt" in text
+@pytest.mark.parametrize("name", LOCKS)
+def test_a_lock_says_how_it_was_made_and_names_no_machine(name):
+    text = (ROOT / "requirements" / f"{name}.txt").read_text(encoding="utf-8")
+    command = text.splitlines()[1]
+    assert "uv pip compile " in command and "--python-version 3.11" in command
+    assert command.endswith(f"--generate-hashes -o requirements/{name}.txt")
+    assert name not in {"cpu", "cuda"} or f"--extra {name} " in command
     assert not re.search(r"://|(^|\s)/|find-links|index-url", text)
 
 
