@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from analysis.inspection.selection import read_tables
 from analysis.iterations import finished_iterations
 from analysis.stats.comparisons import Comparison, adjust, compare, difference_of
-from analysis.stats.counts import QuestionCounts
+from analysis.stats.counts import QuestionCounts, on_shared_questions
 from analysis.stats.intervals import Estimate, estimate_figures
 from analysis.stats.taxonomy import CATEGORIES, classify
 from analysis.trajectories import question_counts
@@ -97,9 +97,9 @@ def group(trained: Sequence[Question], asked: Sequence[Question]) -> dict[str, s
 
 def measure(first: Iteration, last: Iteration, groups: Mapping[str, set[str]]) -> list[Group]:
     """Return every group that has questions enough."""
-    before, after = (question_counts(iteration, "test") for iteration in (first, last))
+    (before, after), _ = on_shared_questions(*(question_counts(iteration, "test") for iteration in (first, last)))
     did = changes(first), changes(last)
-    scored = set(before.question_ids.tolist())  # of others no pair could be
+    scored = set(before.question_ids.tolist())  # of both; of others no pair could be
     return [
         measure_group(name, before, after, ids & scored, did)
         for name, ids in groups.items()

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import bdtr, ndtri
 
-from analysis.stats.counts import FIGURES, QuestionCounts, refuse_different_questions
+from analysis.stats.counts import FIGURES, QuestionCounts, on_shared_questions
 from analysis.stats.intervals import BLOCK, NUM_RESAMPLES, Estimate, divide, estimate_difference
 
 ALPHA = 0.05
@@ -16,17 +16,20 @@ NUM_SWAPS = 10_000  # the smallest p-value is 1 / 10,001: it survives a Holm cor
 
 class Comparison(NamedTuple):
     """difference: other - baseline, as a share (0.01 is one point). mde: the smallest true difference that a
-    comparison like this one finds in 80 % of cases. test: what the two-sided p_value is of."""
+    comparison like this one finds in 80 % of cases. test: what the two-sided p_value is of. num_left_out: questions that
+    only some sides have."""
 
     difference: Estimate
     mde: float
     p_value: float
     test: str
+    num_left_out: int = 0
 
     def words(self, adjusted_p_value: float | None = None) -> str:
         """Return the claim that the numbers allow; give the adjusted p-value where it is one comparison of many."""
         p_value = self.p_value if adjusted_p_value is None else adjusted_p_value
-        return verdict(self.difference.value, (self.difference.low, self.difference.high), self.mde, p_value)
+        words = verdict(self.difference.value, (self.difference.low, self.difference.high), self.mde, p_value)
+        return f"{words} (questions that not all have, left out: {self.num_left_out:,})" if self.num_left_out else words
 
 
 def compare(
@@ -37,20 +40,21 @@ def compare(
     num_resamples: int = NUM_RESAMPLES,
     seed: int = 0,
 ) -> Comparison:
-    """Compare a figure of `other` with one of `baseline` on the same questions (BadInput if they differ).
+    """Compare a figure of `other` with one of `baseline` on the questions that both have (BadInput if they differ in
+    many).
 
     M_n against M_0 or another run: the same figure of two QuestionCounts. t2 - t1: two figures of the same one.
     """
-    refuse_different_questions(baseline, other)
+    (baseline, other), left_out = on_shared_questions(baseline, other)
     before, after = baseline.ratio(FIGURES[baseline_figure]), other.ratio(FIGURES[other_figure])
     difference = estimate_difference(before, after, num_resamples, seed)
     if np.isnan(difference.value):
-        return Comparison(difference, float("nan"), float("nan"), "none")
+        return Comparison(difference, float("nan"), float("nan"), "none", left_out)
     step = 1 / max(before[:, 1].mean(), after[:, 1].mean())  # what one pair more changes in its question
     mde = minimum_detectable_effect(len(before), discordance(before, after), step)
     if _is_one_outcome_each(before) and _is_one_outcome_each(after):
-        return Comparison(difference, mde, mcnemar(before[:, 0] == 1, after[:, 0] == 1), "exact McNemar")
-    return Comparison(difference, mde, swap_test(before, after, seed=seed), "swaps within questions")
+        return Comparison(difference, mde, mcnemar(before[:, 0] == 1, after[:, 0] == 1), "exact McNemar", left_out)
+    return Comparison(difference, mde, swap_test(before, after, seed=seed), "swaps within questions", left_out)
 
 
 def mcnemar(before: np.ndarray, after: np.ndarray) -> float:

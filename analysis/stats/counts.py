@@ -6,7 +6,8 @@ as n. All statistics of a run therefore need one row of sums per question, howev
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import reduce
+from typing import NamedTuple, NoReturn
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from store.errors import BadInput
 from store.schemas import TRANSITIONS
 
 NUM_IDS_NAMED = 5  # in an error message
+MOST_LEFT_OUT = 0.5  # of the questions of a comparison, that not all sides have
 
 
 class Figure(NamedTuple):
@@ -81,17 +83,30 @@ class QuestionCounts:
         return QuestionCounts(self.question_ids[rows], {name: column[rows] for name, column in self.sums.items()})
 
 
-def refuse_different_questions(baseline: QuestionCounts, other: QuestionCounts) -> None:
-    """BadInput unless both hold the same questions: a paired comparison of different questions is none."""
+def on_shared_questions(*of_runs: QuestionCounts) -> tuple[list[QuestionCounts], int]:
+    """Return the rows of the questions that all hold, and how many others there are: some models' answers to them could
+    not be sampled or scored.
+
+    BadInput where these are more than MOST_LEFT_OUT of all: a paired comparison of different questions is none.
+    """
+    ids = [counts.question_ids for counts in of_runs]
+    shared = reduce(np.intersect1d, ids)
+    num_left_out = len(reduce(np.union1d, ids)) - len(shared)
+    if num_left_out > MOST_LEFT_OUT * (num_left_out + len(shared)):
+        _refuse_different_questions(of_runs[0], next(c for c in of_runs if len(np.setxor1d(c.question_ids, ids[0]))))
+    return [counts.restricted_to(shared) if num_left_out else counts for counts in of_runs], num_left_out
+
+
+def _refuse_different_questions(baseline: QuestionCounts, other: QuestionCounts) -> NoReturn:
     only_baseline = np.setdiff1d(baseline.question_ids, other.question_ids)
     only_other = np.setdiff1d(other.question_ids, baseline.question_ids)
-    if len(only_baseline) or len(only_other):
-        raise BadInput(
-            f"A paired comparison needs the same questions on both sides, but {_name(only_baseline)} only in the "
-            f"baseline ({len(baseline.question_ids)} questions) and {_name(only_other)} only in the other "
-            f"({len(other.question_ids)} questions): compare runs of the same data settings, or restrict both to the "
-            "questions they share with restricted_to()"
-        )
+    raise BadInput(
+        f"A paired comparison needs the same questions on both sides, but {_name(only_baseline)} only in the "
+        f"baseline ({len(baseline.question_ids)} questions) and {_name(only_other)} only in the other "
+        f"({len(other.question_ids)} questions), and at most {MOST_LEFT_OUT:.0%} may be left out: compare runs of the "
+        "same data settings. What one run lacks could not be sampled or scored: _quarantined.jsonl in its corrections/ "
+        "and trajectories/ says why"
+    )
 
 
 def _name(question_ids: np.ndarray) -> str:

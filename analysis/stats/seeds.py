@@ -13,7 +13,7 @@ import numpy as np
 from scipy.special import ndtri, stdtr, stdtrit
 
 from analysis.stats.comparisons import ALPHA, POWER, Comparison
-from analysis.stats.counts import FIGURES, QuestionCounts, refuse_different_questions
+from analysis.stats.counts import FIGURES, QuestionCounts, on_shared_questions
 from analysis.stats.intervals import LEVEL, NUM_RESAMPLES, ROUNDING, Estimate, divide, resampled_sums, unvaried
 from store.errors import BadInput
 
@@ -24,7 +24,8 @@ def estimate_over_seeds(
     num_resamples: int = NUM_RESAMPLES,
     seed: int = 0,
 ) -> Estimate:
-    """Estimate the mean of a figure over S runs of the same questions."""
+    """Estimate the mean of a figure over S runs, on the questions that all have."""
+    runs, _ = on_shared_questions(*runs)
     values, replicates = _resample(runs, figure, num_resamples, seed)
     return _estimate(values, *_spread(values, replicates), len(runs[0].question_ids), lowest=0.0)
 
@@ -43,14 +44,14 @@ def compare_over_seeds(
             f"{len(baselines)} baseline runs and {len(others)} others cannot be paired: give one baseline for each "
             "seed (M_0 again and again, where it is the baseline of all)"
         )
-    refuse_different_questions(baselines[0], others[0])
-    before, replicates_before = _resample(baselines, baseline_figure, num_resamples, seed)
-    after, replicates_after = _resample(others, other_figure, num_resamples, seed)
+    runs, left_out = on_shared_questions(*baselines, *others)
+    before, replicates_before = _resample(runs[: len(baselines)], baseline_figure, num_resamples, seed)
+    after, replicates_after = _resample(runs[len(baselines) :], other_figure, num_resamples, seed)
     error, freedom = _spread(after - before, replicates_after - replicates_before)
-    difference = _estimate(after - before, error, freedom, len(others[0].question_ids), lowest=-1.0)
+    difference = _estimate(after - before, error, freedom, len(runs[0].question_ids), lowest=-1.0)
     p_value = 1.0 if error < ROUNDING else float(2 * stdtr(freedom, -abs(difference.value) / error))
     mde = float((ndtri(1 - ALPHA / 2) + ndtri(POWER)) * error)
-    return Comparison(difference, mde, p_value, "t over questions and seeds")
+    return Comparison(difference, mde, p_value, "t over questions and seeds", left_out)
 
 
 def _resample(
@@ -59,8 +60,6 @@ def _resample(
     """Each run's figure, shape (S,), and on the same resamples of the questions, shape (num_resamples, S)."""
     if len(runs) < 2:
         raise BadInput(f"{len(runs)} run was given where seeds are an axis: give at least 2 (3 or more are better)")
-    for run in runs[1:]:
-        refuse_different_questions(runs[0], run)
     columns = np.concatenate([run.ratio(FIGURES[figure]) for run in runs], axis=1)
     sums, totals = resampled_sums(columns, num_resamples, np.random.default_rng(seed)), columns.sum(axis=0)
     return divide(totals[::2], totals[1::2]), divide(sums[:, ::2], sums[:, 1::2])

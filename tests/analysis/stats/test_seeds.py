@@ -97,3 +97,12 @@ def test_one_run_has_no_seeds_to_average_and_unpaired_runs_are_refused(make_coun
         compare_over_seeds(runs[:2], runs)
     with pytest.raises(BadInput, match="same questions"):
         estimate_over_seeds([runs[0], runs[1].restricted_to(["q00000"])], "t2")
+
+
+def test_questions_that_one_run_lacks_are_left_out_of_all(make_counts):
+    runs = runs_of(make_counts, np.random.default_rng(0), 4)
+    shared = runs[0].question_ids[1:]
+    rest = [run.restricted_to(shared) for run in runs]
+    assert estimate_over_seeds([rest[0], *runs[1:]], "t2") == estimate_over_seeds(rest, "t2")
+    found = compare_over_seeds(runs[:2], [runs[2], rest[3]])
+    assert found == compare_over_seeds(rest[:2], rest[2:])._replace(num_left_out=1)
