@@ -54,8 +54,9 @@ def refuse_other_samples(runs: list[Run]) -> None:
 
 
 def parents_of(run: Run, number: int) -> dict[str, str]:
-    """Return the digests of what an iteration's trajectories were made from."""
-    return required_manifest(run.iteration(number).trajectories, "make rescore").parents
+    """Return the digests of the questions and samples that an iteration's trajectories were made from."""
+    parents = required_manifest(run.iteration(number).trajectories, "make rescore").parents
+    return {name: digest for name, digest in parents.items() if name != "judgements"}  # which are part of the reward
 
 
 def read_pairs(run: Run) -> pa.Table:

@@ -39,6 +39,16 @@ def test_kept_rows_and_judgements_are_those_of_the_trajectories(place):
     assert line[-1] == f"{(alike / pairs - chance) / (1 - chance):.2f}"
 
 
+def test_a_judge_scores_the_same_samples(place):
+    settings = ("reward=judge", "judge=model", "judge/prompt=reference_free", "reward.max_unscorable=1")
+    place.quick_stage("conf", "run=judged", "like=demo", "samples_of=demo", *settings)
+    for n in (0, 1):
+        place.stage("judging", "run=judged", f"iteration={n}")
+        place.quick_stage("filtering", "run=judged", f"iteration={n}")
+    said = place.stage("analysis.rescored", "runs=demo,judged").stdout.splitlines()
+    assert said[2].split()[:3] == ["judged", "judge", "240"]
+
+
 @pytest.mark.parametrize(
     ("runs", "exit_code", "said"),
     [("demo", 2, "two or more different runs"), ("demo,demo", 2, "two or more different runs"),
