@@ -2,7 +2,8 @@
 
     python -m analysis.explain run=demo
 
-Trained are the questions of the rows that an iteration kept. A test question is one of those, or nearly (`question
+Trained are the questions of the rows that M_n has learned from: with fixed fine-tuning, those of the last iteration
+before it alone. A test question is one of those, or nearly (`question
 trained`); or only has a gold answer of one (`gold answer trained`); or neither (data/overlap.py). A question of
 DATA=skills also is of a trained skill, or not. For each group: t1, its change, and what corrections do
 (analysis/stats/taxonomy.py). A transfer's questions are held against what its models were trained on. Reads
@@ -23,7 +24,7 @@ from analysis.stats.intervals import Estimate, estimate_figures
 from analysis.stats.taxonomy import CATEGORIES, classify
 from analysis.trajectories import question_counts
 from conf.stored import load, samples_run
-from conf.strategy import answers_from
+from conf.strategy import answers_from, learned_from
 from data.overlap import find_overlap
 from data.rows import Question
 from data.skills import kind_of
@@ -65,8 +66,10 @@ def main(argv: list[str]) -> None:
 
 
 def trained(run: Run, last: int) -> list[Question]:
-    """Return the training questions of the rows that M_1 .. M_last were trained on."""
-    found = (questions(iteration, "train", kept=True) for iteration in finished_iterations(run)[:last])
+    """Return the training questions of the rows that M_last has learned from."""
+    learned = learned_from(load(run), last)
+    iterations = (iteration for iteration in finished_iterations(run) if iteration.number in learned)
+    found = (questions(iteration, "train", kept=True) for iteration in iterations)
     return list({each.question_id: each for some in found for each in some}.values())
 
 

@@ -55,6 +55,15 @@ def rows_from(rows: str, n: int) -> dict[str, int]:
     return {f"sft_{m:02d}": m for m in earlier} | {"sft": n - 1}
 
 
+def learned_from(config: Config, n: int) -> set[int]:
+    """Return the iterations whose kept rows M_n has learned from, itself or in a model that it was fine-tuned from."""
+    found: set[int] = set()
+    while n:
+        found.update(rows_from(config.training.rows, n).values())
+        n = fine_tunes_from(config.strategy.fine_tuning, n)
+    return found
+
+
 def samples_per_question(config: Config, split: str) -> Samples:
     """Return the samples of each question of a split: held-out answers have one correction, eval.rounds times."""
     if split == "train":

@@ -16,8 +16,8 @@ NUM_SWAPS = 10_000  # the smallest p-value is 1 / 10,001: it survives a Holm cor
 
 class Comparison(NamedTuple):
     """difference: other - baseline, as a share (0.01 is one point). mde: the smallest true difference that a
-    comparison like this one finds in 80 % of cases. test: what the two-sided p_value is of. num_left_out: questions that
-    only some sides have."""
+    comparison like this one finds in 80 % of cases. test: what the two-sided p_value is of. num_left_out: questions
+    that only some sides have."""
 
     difference: Estimate
     mde: float

@@ -4,7 +4,7 @@ import pytest
 
 from conf.__main__ import composed
 from conf.schema import Config
-from conf.strategy import answers_from, corrects_with, fine_tunes_from, samples_per_question
+from conf.strategy import answers_from, corrects_with, fine_tunes_from, learned_from, samples_per_question
 from conf.validation import validate
 from store.run import Run
 
@@ -24,6 +24,16 @@ def test_each_letter_chooses_its_checkpoint(strategy, expected):
     config = config_of(f"strategy={strategy}")
     found = answers_from(config, 3), corrects_with(3), fine_tunes_from(config.strategy.fine_tuning, 3)
     assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("strategy", "rows", "expected"),
+    [("ENE", "last", {0, 1, 2}), ("ENF", "last", {2}), ("FNF", "all", {0, 1, 2}), ("ENE", "all", {0, 1, 2})],
+)
+def test_a_model_has_learned_from_its_rows_and_those_of_the_models_before_it(strategy, rows, expected):
+    config = config_of(f"strategy={strategy}", f"training.rows={rows}")
+    assert learned_from(config, 3) == expected
+    assert learned_from(config, 0) == set()
 
 
 @pytest.mark.parametrize(("setting", "expected"), [("strategy", 0), ("evolving", 3)])
