@@ -26,7 +26,7 @@ from store.schemas import JUDGEMENTS, SPLITS
 from store.shards import Manifest, describe_shard, read_bytes, read_shard, verify_shard
 from store.stage import archive_superseded, check_no_unexpected_files, fingerprint, finished
 
-HOPELESS = 20  # texts: where none of the first so many can be judged, no more are asked about
+HOPELESS = 20  # texts: where none of the first so many new ones can be judged, no more are asked about
 
 
 def main(argv: list[str]) -> None:
@@ -95,8 +95,10 @@ class Asking:
             seconds = (time.monotonic() - began) / len(answers)
             began, here = time.monotonic(), self.table.here
             found = [Judgement(a.score, a.said, a.prompt_tokens, a.completion_tokens, seconds, here) for a in answers]
-            lost = [each for each in found if math.isnan(each.score)]
-            self.judged, self.unjudged = self.judged + len(found) - len(lost), self.unjudged + len(lost)
+            # Those that an earlier start could not have judged come again, perhaps one after another.
+            new = [each for answer, each in zip(answers, found, strict=True) if answer.key not in self.table.known]
+            lost = [each for each in new if math.isnan(each.score)]
+            self.judged, self.unjudged = self.judged + len(new) - len(lost), self.unjudged + len(lost)
             if lost and not self.judged and self.unjudged >= HOPELESS:
                 raise BadInput(
                     f"{self.table.folder}: none of the first {self.unjudged} texts could be judged, e.g. "

@@ -63,11 +63,10 @@ class Table:
         return sum(found.tokens for found in self.known.values() if found.asked_in.startswith(f"{run}/"))
 
     def add(self, file: str, texts: Sequence[Text], judgements: Sequence[Judgement]) -> None:
-        """Keep a batch of answers about texts of a shard; those that are no judgements only until its end."""
+        """Keep a batch of answers about texts of a shard."""
         self.known |= {text.key: found for text, found in zip(texts, judgements, strict=True)}
-        part = rows([text for text in texts if self.has(text.key)], self.known)
         path = self.folder / PARTS / f"{file}.{uuid.uuid4().hex}.parquet"
-        write_shard(path, part, JUDGEMENTS, self._header)
+        write_shard(path, rows(texts, self.known), JUDGEMENTS, self._header)
 
     def publish(self, split: str, file: str, texts: Sequence[Text]) -> None:
         """Write a shard, all of whose texts are known, and remove its parts."""

@@ -13,6 +13,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from analysis.agreement import compare
+from judging.__main__ import Asking
+from judging.configured import Settings
+from judging.judge import Answer
+from judging.table import Table
+from judging.texts import Text
 from store.run import Run
 from tests.conftest import COLOURS, Workspace, make_workspace
 from tests.judging.server import fails, says, serving, slowly
@@ -185,6 +190,40 @@ def test_a_judge_that_can_judge_nothing_is_told_after_a_few_texts(place):
         done = judge(place, server, check=False)
     assert done.returncode == 4 and "could be judged, e.g. 'BadRequestError: " in done.stderr
     assert 20 <= len(server.asked) <= 28 and not list((place.run("demo") / "iter_00" / "judgements").glob("*.parquet"))
+
+
+class Killed(Exception):
+    """The end of a stage."""
+
+
+class Picky:
+    """A judge of the first and the last of 50 texts alone, killed when it is asked about one more than `most`."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+
+    def ask(self, prompts):
+        for number, (key, _) in enumerate(prompts):
+            if number == self.most:
+                raise Killed
+            yield [Answer(key, 1.0 if key in ("0", "49") else math.nan, "", 3, 1)]
+
+
+def test_texts_that_could_not_be_judged_do_not_end_a_stage_that_goes_on(tmp_path):
+    texts = [Text(str(number), "q", "?", f"text {number}", ["gold"]) for number in range(50)]
+    header = {"stage": "judgements", "iteration": 0, "judge": "j", "fingerprint": "f"}
+
+    def ask(judge: Picky) -> Table:
+        settings = Settings({}, {}, [], None, lambda: judge, [tmp_path], None)
+        table = Table(tmp_path / "judgements", header, "demo/iter_00", settings.roots)
+        Asking(Run("demo"), settings, table).ask("shard", [text for text in texts if not table.has(text.key)])
+        return table
+
+    with pytest.raises(Killed):
+        ask(Picky(most=45))
+    table = ask(Picky(most=50))
+    assert [key for key in table.known if table.has(key)] == ["0", "49"]
+    assert table.spent("demo") == 50 * 4
 
 
 def test_the_key_is_kept_nowhere(place, monkeypatch):
