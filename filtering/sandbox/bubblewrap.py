@@ -125,7 +125,7 @@ def sandbox() -> tuple[str, ...]:
             command += ["--symlink", os.readlink(path), path]
         else:
             command += ["--ro-bind-try", path, path]
-    for folder in (sys.base_prefix, str(Path(__file__).parent)):
+    for folder in (os.path.realpath(sys.base_prefix), str(Path(__file__).parent)):  # uv's is a link
         if not folder.startswith("/usr/"):
             command += ["--ro-bind", folder, folder]
     return (*command, "--dev-bind", "/dev/null", "/dev/null", "--remount-ro", "/", "--chdir", "/")

@@ -66,3 +66,14 @@ def test_the_same_programs_would_pass_without_a_sandbox():
         code = f"{program}\nprint(f(3))"
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, stdin=subprocess.DEVNULL)
         assert "escaped" in done.stdout, (program, done.stderr)
+
+
+def test_a_python_that_is_reached_through_a_link_runs_programs(tmp_path, monkeypatch):
+    """As those that uv installs, whose folders have a link for each minor version."""
+    (tmp_path / "python").symlink_to(sys.base_prefix)
+    monkeypatch.setattr(sys, "base_prefix", str(tmp_path / "python"))
+    bubblewrap.sandbox.cache_clear()
+    try:
+        assert passed("def f():\n    return 1", Task(["assert f() == 1", "assert f() == 2"], "", ["f"])) == [True, False]
+    finally:
+        bubblewrap.sandbox.cache_clear()
