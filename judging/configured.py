@@ -10,6 +10,7 @@ from conf.judges import identity, placeholders
 from conf.schema import Config, Message, ModelJudge
 from conf.stored import samples_run
 from judging.judge import Judge
+from judging.table import files
 from store.checkpoints import describe_folder, folder_digest, locate
 from store.errors import ConfigError
 from store.fingerprint import digest
@@ -58,10 +59,12 @@ def settings_of(run: Run, config: Config) -> Settings | None:
     else:
         start = partial(_endpoint, judge)
     table = [Path(judge.table)] if judge.table else []
-    if missing := [path for path in table if not path.is_dir()]:
-        raise ConfigError(
-            f"judge.table={missing[0]} is no folder (paths count from {Path.cwd()}): give one that is there"
-        )
+    for path in table:
+        if not files(path):
+            raise ConfigError(
+                f"judge.table={path} is no folder with judgements (paths count from {Path.cwd()}): give a run that has "
+                "them, or their folder"
+            )
     return Settings(
         judge=identity(judge),
         by=by,

@@ -50,9 +50,8 @@ class Table:
             sweep_temporaries(place)
         self.known: dict[str, Judgement] = {}
         for root in roots:
-            for path in sorted(root.rglob("*.parquet")):
-                if any(FOLDER.fullmatch(part) for part in (root.name, *path.relative_to(root).parts)):
-                    self._learn(path)
+            for path in files(root):
+                self._learn(path)
 
     def has(self, key: str) -> bool:
         """Return whether a text is judged; what could not be is asked about again."""
@@ -94,6 +93,16 @@ class Table:
             found = Judgement(*values)
             if key not in self.known or math.isnan(self.known[key].score):
                 self.known[key] = found
+
+
+def files(root: Path) -> list[Path]:
+    """Return the files of judgements under a folder; all that lie in it are, where it was moved from its place."""
+
+    def is_one(path: Path) -> bool:
+        below = (root.name, *path.relative_to(root).parts)
+        return path.parent in (root, root / PARTS) or any(map(FOLDER.fullmatch, below))
+
+    return list(filter(is_one, sorted(root.rglob("*.parquet"))))
 
 
 def rows(texts: Iterable[Text], known: Mapping[str, Judgement]) -> pa.Table:

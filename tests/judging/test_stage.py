@@ -146,6 +146,17 @@ def test_neither_a_rescoring_nor_a_run_that_is_given_the_table_asks_again(place)
         place.stage("generation", "run=other", "iteration=0")
         place.stage("judging", "run=other", "iteration=0")
         assert len(server.asked) == num_asked
+        folder = place.run("other") / "iter_00" / "judgements"
+        folder.rename(folder.with_name("old"))  # as a message of filtering says
+        place.stage("conf", "run=other", f"judge.table={folder.with_name('old')}")
+        shutil.move(place.run("demo"), place.folder / "elsewhere")
+        place.stage("judging", "run=other", "iteration=0")
+        assert len(server.asked) == num_asked
+        place.stage("conf", "run=other", "judge.table=runs/other/iter_00/stats")
+        folder.rename(folder.with_name("older"))
+        done = place.stage("judging", "run=other", "iteration=0", check=False)
+        assert done.returncode == 2 and "is no folder with judgements" in done.stderr
+        shutil.move(place.folder / "elsewhere", place.run("demo"))
         place.stage("conf", "run=blind", "like=demo", "samples_of=demo", "judge/prompt=reference_free")
         judge(place, server, run="blind")
         assert len(server.asked) == 2 * num_asked  # another judge
