@@ -17,7 +17,7 @@ from analysis.watch import describe, working
 from conf.stored import samples_run
 from store.checkpoints import RECORD, read_record
 from store.errors import ConfigError, Interrupted, PipelineError, stage_main
-from store.run import RUN_NAME, RUNS, Run, stage_arguments
+from store.run import RUNS, Run, is_run_name, stage_arguments
 from store.shards import read_manifest
 
 TABLES = ("initial_answers", "corrections", "corrections_[0-9][0-9]", "judgements", "trajectories", "rounds", "sft",
@@ -40,14 +40,16 @@ class Part:
 
 def main(argv: list[str]) -> None:
     if not argv:
-        names = sorted(path.name for path in RUNS.glob("*") if RUN_NAME.fullmatch(path.name) and path.is_dir())
+        names = sorted(path.name for path in RUNS.glob("*") if is_run_name(path.name) and path.is_dir())
         print_table([("run", "iterations", "finished up to", "samples", "quarantined"), *map(run_line, names)])
         return
     arguments = stage_arguments(["watch=", *argv], "analysis.status", "run", "watch")
     run = Run(arguments["run"])
     if not run.dir.is_dir():
         raise ConfigError(f"{run.dir} is not there: `make status` lists the runs that are")
-    if arguments["watch"]:
+    if arguments["watch"] not in ("", "0", "1"):
+        raise ConfigError(f"watch={arguments['watch']!r} was given, 0 or 1 was expected")
+    if arguments["watch"] == "1":
         watch(run)
     else:
         show(run)

@@ -91,6 +91,11 @@ class Iteration:
         return self.dir / "logs"
 
 
+def is_run_name(name: str) -> bool:
+    """Tell whether a run can be called so."""
+    return RUN_NAME.fullmatch(name) is not None and ".." not in name
+
+
 @dataclass(frozen=True)
 class Run:
     """A run by its name; the name is checked before anything is read or written under it."""
@@ -99,7 +104,7 @@ class Run:
     root: Path = RUNS
 
     def __post_init__(self) -> None:
-        if not RUN_NAME.fullmatch(self.name) or ".." in self.name:
+        if not is_run_name(self.name):
             raise ConfigError(
                 f"run={self.name[:120]!r} cannot be a run's name: use 1 to 100 of A-Z a-z 0-9 . _ - and begin with a "
                 "letter or digit, e.g. RUN=first-try"

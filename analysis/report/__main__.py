@@ -16,7 +16,7 @@ from analysis.report.comparison_report import comparison_report
 from analysis.report.run_report import run_report
 from store.errors import ConfigError, stage_main
 from store.publish import write_atomic
-from store.run import RUN_NAME, RUNS, Run, stage_arguments
+from store.run import RUNS, Run, is_run_name, stage_arguments
 
 KEYS = ("run", "runs", "sweep")
 
@@ -62,7 +62,7 @@ def matching(pattern: str) -> list[Run]:
     if "*" not in pattern:
         return [Run(pattern)]
     names = sorted(entry.name for entry in RUNS.glob("*") if fnmatchcase(entry.name, pattern))
-    return [Run(name) for name in names if RUN_NAME.fullmatch(name)]
+    return [Run(name) for name in filter(is_run_name, names)]
 
 
 if __name__ == "__main__":

@@ -62,6 +62,15 @@ def test_another_process_with_the_holders_number_is_not_taken_for_it(tmp_path, t
     assert working(run) is None
 
 
-def test_watching_needs_a_run(workspace):
-    done = workspace.stage("analysis.status", "watch=1", check=False)
-    assert done.returncode == 2 and "run missing" in done.stderr
+def test_watching_needs_a_run_and_a_yes_or_no(workspace):
+    workspace.run("demo").mkdir(parents=True)
+    for arguments, said in ((["watch=1"], "run missing"), (["run=demo", "watch=yes"], "0 or 1 was expected")):
+        done = workspace.stage("analysis.status", *arguments, check=False)
+        assert done.returncode == 2 and said in done.stderr
+    assert workspace.stage("analysis.status", "run=demo", "watch=0").stdout.endswith("runs on this machine\n")
+
+
+def test_a_folder_that_is_no_run_is_not_listed(workspace):
+    for name in ("demo", "demo..old", "a copy"):
+        workspace.run(name).mkdir(parents=True)
+    assert [line.split()[0] for line in workspace.stage("analysis.status").stdout.splitlines()] == ["run", "demo"]

@@ -74,6 +74,9 @@ def test_a_python_that_is_reached_through_a_link_runs_programs(tmp_path, monkeyp
     monkeypatch.setattr(sys, "base_prefix", str(tmp_path / "python"))
     bubblewrap.sandbox.cache_clear()
     try:
-        assert passed("def f():\n    return 1", Task(["assert f() == 1", "assert f() == 2"], "", ["f"])) == [True, False]
+        assert passed("def f():\n    return 1", Task(["assert f() == 1", "assert f() == 2"], "", ["f"])) == [
+            True,
+            False,
+        ]
     finally:
         bubblewrap.sandbox.cache_clear()
