@@ -17,7 +17,7 @@ from conf.schema import Config
 from conf.stored import load
 from conf.strategy import answers_from, samples_per_question
 from store.errors import PipelineError, stage_main
-from store.run import PLAN, RUN_NAME, RUNS, Run, iteration_number, stage_arguments
+from store.run import PLAN, RUNS, Run, is_run_name, iteration_number, stage_arguments
 from store.schemas import SPLITS
 from store.shards import read_object, required_manifest
 
@@ -67,23 +67,18 @@ def last_rate(config: Config) -> Rate | None:
     written = {path: path.stat().st_mtime for path in RUNS.glob(f"*/{name}")}
     for path in sorted(written, key=lambda each: written[each], reverse=True):
         folder = path.parent.parent
-        if RUN_NAME.fullmatch(folder.parent.name) and samples_alike(folder.parent.name, config):
-            costs = list(map(read_object, folder.parent.glob(f"{folder.name}/{name.removeprefix('iter_*/')}")))
-            if rate := rate_of(folder, costs):
-                return rate
+        try:
+            if is_run_name(folder.parent.name) and alike(load(Run(folder.parent.name))) == alike(config):
+                costs = list(map(read_object, folder.parent.glob(f"{folder.name}/{name.removeprefix('iter_*/')}")))
+                if rate := rate_of(folder, costs):
+                    return rate
+        except PipelineError:  # of another run, which is no reason to stop this one
+            continue
     return None
 
 
-def samples_alike(name: str, config: Config) -> bool:
-    """Tell whether a run's samples cost what those of `config` do."""
-    try:
-        other = load(Run(name))
-    except PipelineError:
-        return False
-    return alike(other) == alike(config)
-
-
 def alike(config: Config) -> tuple[Any, ...]:
+    """Return what two runs have in common whose samples cost the same."""
     return config.model, config.engine.kind, config.engine.args, config.device, config.sampling.max_tokens
 
 

@@ -56,6 +56,13 @@ def test_what_is_there_is_not_ahead_and_the_rate_is_that_of_this_machine(copy):
     assert ahead(copy, "demo", "2") == [line, UNKNOWN]
 
 
+def test_a_damaged_record_of_another_run_stops_nothing(copy):
+    copy.start("new")
+    for other in copy.run("demo").glob("iter_*/stats/generation-*"):
+        other.write_bytes(b"{")
+    assert ahead(copy, "new", "0")[1] == UNKNOWN
+
+
 def test_seconds_and_tokens_follow_from_the_rate():
     said = describe({0: 0, 1: 300}, 32, Rate("demo/iter_00", 15.0, 8.0))[1]
     assert "about 2,400 tokens and 20 s of a worker, at the 15.0 samples/s of demo/iter_00 on this machine" in said
