@@ -55,7 +55,7 @@ def find_or_create(client: MlflowClient, story: Story) -> str:
     """Return MLflow's own name of the run that is called story.id; its parameters are the settings."""
     experiment = client.get_experiment_by_name(story.project)
     if experiment is None:
-        artifacts = None if URI in os.environ else (story.folder / "artifacts").as_uri()
+        artifacts = None if os.environ.get(URI) else (story.folder / "artifacts").as_uri()
         experiment_id = client.create_experiment(story.project, artifact_location=artifacts)
     else:
         experiment_id = experiment.experiment_id
