@@ -84,7 +84,7 @@ def composed(run: Run, overrides: list[str]) -> dict[str, Any]:
     """Return the plain values Hydra composes; ConfigError with the nearest key for what it refuses."""
     try:
         with initialize_config_dir(str(FOLDER.resolve()), version_base="1.3"):
-            config = compose("config", overrides=[*whole(overrides), f"run={run.name}"])
+            config = compose("config", overrides=whole([*overrides, f"run={run.name}"]))
         values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(explain(str(error), overrides)) from None

@@ -5,7 +5,10 @@ import os
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
+from store.run import is_run_name
+
 TEMPLATE_ARGS = "model.template_args="
+RUNS_BY_NAME = ("run", "samples_of", "models_of", "launcher.pool", "data.pass_rate.run")
 
 
 def key_of(override: str) -> str:
@@ -58,14 +61,22 @@ def without_replaced_presets(stored: list[str], given: list[str]) -> list[str]:
 
 def whole(overrides: list[str]) -> list[str]:
     """Return the overrides for Hydra, which merges a mapping into the preset's and refuses new keys: the arguments of a
-    chat template are replaced."""
+    chat template are replaced. A run's name is a text, even where YAML would read 1, 1e3 or true."""
     found = []
     for override in overrides:
         if is_template_args(override):
             found += [f"~{TEMPLATE_ARGS.rstrip('=')}", f"+{override.lstrip('+')}"]
+        elif names_a_run(override):
+            found.append(override.replace("=", "='", 1) + "'")
         else:
             found.append(override)
     return found
+
+
+def names_a_run(override: str) -> bool:
+    """Tell whether the value of an override is the name of a run; null is that of none."""
+    key, _, value = override.partition("=")
+    return key.lstrip("+") in RUNS_BY_NAME and is_run_name(value) and (key == "run" or value != "null")
 
 
 def any_key(override: str) -> str:

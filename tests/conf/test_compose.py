@@ -216,6 +216,13 @@ def test_each_of_several_values_is_taken_as_it_is_typed(monkeypatch, typed, read
     assert each_as_meant(typed) == read
 
 
+@pytest.mark.parametrize("name", ["1", "1e3", "true", "null", "0x1f", "2024-01-01"])
+def test_a_run_may_be_called_what_yaml_reads_as_something_else(name):
+    assert composed(Run(name), ["device=cpu", f"models_of={name}0"])["run"] == name
+    assert composed(Run("x"), ["device=cpu", f"models_of={name}0"])["models_of"] == f"{name}0"
+    assert composed(Run("x"), ["device=cpu", "models_of=null"])["models_of"] is None
+
+
 def test_the_home_folder_is_found(monkeypatch):
     monkeypatch.setenv("HOME", "/home/me")
     assert as_meant("model.path=~/models/m") == "model.path=/home/me/models/m"
