@@ -30,6 +30,8 @@ DETAIL = 300  # characters of what a server says
 class Endpoint:
     def __init__(self, settings: EndpointJudge) -> None:
         self._settings, self._key = settings, os.environ.get(KEY) or "none"
+        if not re.fullmatch("[!-~]+", self._key):
+            raise ConfigError(f"${KEY} has a space, a line break or a letter outside ASCII in it, as no key has")
         self._client = openai.OpenAI(
             base_url=settings.endpoint, api_key=self._key, timeout=settings.timeout, max_retries=settings.retries
         )

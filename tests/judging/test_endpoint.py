@@ -145,3 +145,11 @@ def test_scores_by_the_first_tokens(first, likeliest, score):
 ])  # fmt: skip
 def test_scores_by_the_first_word(said, score):
     assert math.isnan(by_word(said)) if score is None else by_word(said) == score
+
+
+@pytest.mark.parametrize("key", ["sk-1\r", "sk 1", "sk-ü"])
+def test_a_key_that_no_header_can_have_is_refused(monkeypatch, key):
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    with serving(lambda about, times: says("Yes")) as server, pytest.raises(ConfigError, match="no key has") as refused:
+        judge(server)
+    assert key not in str(refused.value) and not server.asked
