@@ -76,7 +76,7 @@ def table(runs: Mapping[str, tuple[str, pa.Table]]) -> list[str]:
     width = max(len(f"{one}, {other}") for one, other in combinations(runs, 2)) + 2
     lines = [OF_RUN.format("run", "reward", "pairs", "correct, %", "kept", "", width=width).rstrip()]
     for name, (reward, pairs) in runs.items():
-        right = f"{100 * np.mean(pairs['right']):.1f}"
+        right = f"{100 * np.mean(pairs['right']):.1f}" if len(pairs) else "-"
         line = OF_RUN.format(name, reward, f"{len(pairs):,}", right, f"{np.sum(pairs['kept']):,}", "", width=width)
         lines.append(line.rstrip())
     lines.append("")
@@ -90,6 +90,8 @@ def table(runs: Mapping[str, tuple[str, pa.Table]]) -> list[str]:
 def compared(name: str, one: pa.Table, other: pa.Table, width: int) -> str:
     """Return the line of two runs, over the pairs that both could score."""
     pairs = one.join(other, KEYS, join_type="inner", right_suffix="_other")
+    if not len(pairs):
+        return OF_TWO.format(name, 0, 0, "-", "-", "-", width=width)
     question = pairs["question_id"].combine_chunks().dictionary_encode().indices.to_numpy()
     kept, right, kept_other, right_other = (
         pairs[name].to_numpy() for name in (*SIDE, *(f"{name}_other" for name in SIDE))

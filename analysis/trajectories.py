@@ -5,6 +5,8 @@ Only the columns that are counted are decoded, and only sums are kept.
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -87,10 +89,12 @@ def _batches(iteration: Iteration, split: str, columns: list[str], rewards: bool
 
 def _why_none(iteration: Iteration, split: str) -> str:
     """Say what became of a split's questions, and what to do."""
+    path = iteration.trajectories / QUARANTINED
+    if any(entry["file"].startswith(f"{split}-") for entry in _entries(path)):
+        return f"none could be scored; {path} names each. Score the same samples by another reward, with `make rescore`"
     for folder in (iteration.initial_answers, iteration.corrections):
         path = folder / QUARANTINED
-        entries = [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.is_file() else []
-        if of_split := [entry for entry in entries if entry["file"].startswith(f"{split}-")]:
+        if of_split := [entry for entry in _entries(path) if entry["file"].startswith(f"{split}-")]:
             first = of_split[0]
             codes = ", ".join(sorted({entry["code"] for entry in of_split}))
             return (
@@ -99,6 +103,11 @@ def _why_none(iteration: Iteration, split: str) -> str:
                 "larger engine.args.max_model_len, a smaller sampling.max_tokens or a shorter prompt"
             )
     return "start a run whose data settings give it questions"
+
+
+def _entries(path: Path) -> list[dict[str, Any]]:
+    """Return the rows of a stage's list of what it could not use; [] where there is none."""
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.is_file() else []
 
 
 def _sums(batch: pa.RecordBatch, question: np.ndarray, num_questions: int) -> dict[str, np.ndarray]:

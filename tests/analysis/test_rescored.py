@@ -49,6 +49,21 @@ def test_a_judge_scores_the_same_samples(place):
     assert said[2].split()[:3] == ["judged", "judge", "240"]
 
 
+def test_what_could_not_be_scored_is_compared_with_nothing_and_called_that(place):
+    (place.folder / "nan.py").write_text(
+        "def score(questions, texts, golds):\n    return [float('nan')] * len(texts)\n"
+    )
+    settings = ("reward=python", "reward.function=nan.py:score", "reward.max_unscorable=1")
+    place.quick_stage("conf", "run=1e3", "like=demo", "samples_of=demo", *settings)
+    for n in (0, 1):
+        place.quick_stage("filtering", "run=1e3", f"iteration={n}")
+    said = place.quick_stage("analysis.rescored", "runs=demo,1e3").stdout.splitlines()
+    assert said[2].split() == ["1e3", "python", "0", "-", "0"]
+    assert said[5].split() == ["demo,", "1e3", "0", "0", "-", "-", "-"]
+    done = place.quick_stage("analysis", "run=1e3", check=False)
+    assert done.returncode == 4 and "none could be scored; runs/1e3/iter_00/trajectories/_quarantined" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("runs", "exit_code", "said"),
     [("demo", 2, "two or more different runs"), ("demo,demo", 2, "two or more different runs"),
