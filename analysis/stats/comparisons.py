@@ -29,7 +29,9 @@ class Comparison(NamedTuple):
         """Return the claim that the numbers allow; give the adjusted p-value where it is one comparison of many."""
         p_value = self.p_value if adjusted_p_value is None else adjusted_p_value
         words = verdict(self.difference.value, (self.difference.low, self.difference.high), self.mde, p_value)
-        return f"{words} (questions that not all have, left out: {self.num_left_out:,})" if self.num_left_out else words
+        return (
+            f"{words} on the questions that all have ({self.num_left_out:,} left out)" if self.num_left_out else words
+        )
 
 
 def compare(

@@ -197,4 +197,4 @@ def test_a_few_questions_that_one_side_lacks_are_left_out_and_counted(make_count
     found = compare(before.restricted_to(before.question_ids[1:]), after.restricted_to(after.question_ids[:-1]))
     wanted = compare(before.restricted_to(shared), after.restricted_to(shared))
     assert found == wanted._replace(num_left_out=2)
-    assert found.words() == f"{wanted.words()} (questions that not all have, left out: 2)"
+    assert found.words() == f"{wanted.words()} on the questions that all have (2 left out)"
