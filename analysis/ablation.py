@@ -9,14 +9,13 @@ adjusted together (Holm). Reads trajectories; writes nothing.
 
 from collections.abc import Mapping
 
-from analysis.run_rows import read_row
-from analysis.runs import by_experiment, finished, num_trained
+from analysis.runs import finished, num_trained
 from analysis.stats.comparisons import adjust
 from analysis.stats.seeds import compare_over_seeds, estimate_over_seeds
-from analysis.study import Recipe, refuse_uneven_seeds
+from analysis.study import Recipe, recipes_of
 from conf.stored import load
 from conf.strategy import MATCHED
-from store.errors import BadInput, ConfigError, stage_main
+from store.errors import ConfigError, stage_main
 from store.run import Run, stage_arguments
 
 CONTROLS = {name: control for control, name in MATCHED.items()}  # of the same size
@@ -35,15 +34,8 @@ TITLES = (
 def main(argv: list[str]) -> None:
     """Print the table of a sweep."""
     sweep = stage_arguments(argv, "analysis.ablation", "sweep")["sweep"]
-    arms: dict[str, Recipe] = {}
-    for rows in by_experiment([read_row(Run(result["run"])) for result in finished(sweep)]):
-        name = load(Run(rows[0].run)).strategy.filter
-        if name in arms:
-            raise BadInput(
-                f"sweep={sweep}: {arms[name].rows[0].run} and {rows[0].run} differ in more than filter and seed"
-            )
-        arms[name] = Recipe(name, sorted(rows, key=lambda row: row.seed))
-    refuse_uneven_seeds(sweep, list(arms.values()))
+    filters = {name: load(Run(name)).strategy.filter for name in (result["run"] for result in finished(sweep))}
+    arms = {arm.name: arm for arm in recipes_of(sweep, filters, "filter")}
     print("\n".join(table(arms)), flush=True)
 
 

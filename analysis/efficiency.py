@@ -35,7 +35,7 @@ from conf.identity import EXECUTION, SEEDS, same_but_seed, without
 from conf.stored import execution_file, load, read_settings
 from store.errors import ConfigError, stage_main
 from store.fingerprint import digest
-from store.run import Run, stage_arguments
+from store.run import Run, is_run_name, stage_arguments
 
 SIZES = ("sampling.num_initial", "sampling.num_corrections")
 MOST = 5  # samples of each kind, in the table
@@ -89,6 +89,8 @@ def grids(pool: Run) -> list[Grid]:
     trained."""
     found: dict[str, list[RunRow]] = defaultdict(list)
     for path in sorted(pool.root.glob(f"*/{execution_file(pool).name}")):
+        if not is_run_name(path.parent.name):
+            continue  # a copy that somebody has put aside
         run = Run(path.parent.name, pool.root)
         copied = run.name if run == pool else read_settings(path)["launcher"]["pool"]
         if copied and len(finished_iterations(run)) > 1 and differ_in_seed(pool, Run(copied, pool.root)):
@@ -108,11 +110,14 @@ def differ_in_seed(pool: Run, other: Run) -> bool:
 
 
 def by_size(rows: Sequence[RunRow]) -> dict[Size, Recipe]:
-    """Return the runs of every size, by seed."""
-    cells: dict[Size, list[RunRow]] = defaultdict(list)
+    """Return the runs of every size, by seed; of runs with the same size and seed, the first."""
+    cells: dict[Size, dict[int, RunRow]] = defaultdict(dict)
     for row in rows:
-        cells[row.num_initial, row.num_corrections].append(row)
-    return {size: Recipe("x".join(map(str, size)), sorted(cells[size], key=lambda r: r.seed)) for size in sorted(cells)}
+        cells[row.num_initial, row.num_corrections].setdefault(row.seed, row)
+    return {
+        size: Recipe("x".join(map(str, size)), [row for _, row in sorted(cells[size].items())])
+        for size in sorted(cells)
+    }
 
 
 def points(grid: Grid) -> Iterator[Point]:

@@ -9,7 +9,7 @@ several answers of M_0 take the tokens of the recipe's own, `<run>-m0` of each r
 comparisons of the table are adjusted together (Holm). Reads trajectories; writes nothing.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from analysis.baselines import votes
@@ -48,11 +48,24 @@ def main(argv: list[str]) -> None:
     if asked:
         print("\n".join(run for run, recipe in results.items() if asked in (recipe, "all")))
         return
-    groups = by_experiment([read_row(Run(name)) for name in results])
-    recipes = [Recipe(results[group[0].run], sorted(group, key=lambda row: row.seed)) for group in groups]
+    recipes = recipes_of(sweep, results, "recipe")
     recipes.sort(key=lambda recipe: (recipe.name != "paper", recipe.name))
-    refuse_uneven_seeds(sweep, recipes)
     print("\n".join(table(recipes)), flush=True)
+
+
+def recipes_of(sweep: str, names: Mapping[str, str], varied: str) -> list[Recipe]:
+    """Group a sweep's runs by seed. names: {run: what its recipe is called}; varied: the setting that tells recipes
+    apart. BadInput where another one does too, or where recipes have different seeds or one."""
+    found: dict[str, Recipe] = {}
+    for rows in by_experiment([read_row(Run(run)) for run in names]):
+        name = names[rows[0].run]
+        if name in found:
+            raise BadInput(
+                f"sweep={sweep}: {found[name].rows[0].run} and {rows[0].run} differ in more than {varied} and seed"
+            )
+        found[name] = Recipe(name, sorted(rows, key=lambda row: row.seed))
+    refuse_uneven_seeds(sweep, list(found.values()))
+    return list(found.values())
 
 
 def refuse_uneven_seeds(sweep: str, recipes: Sequence[Recipe]) -> None:

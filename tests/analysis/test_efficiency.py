@@ -109,6 +109,26 @@ def test_a_pool_that_nothing_was_trained_on_has_its_expectations(here):
     assert "no trained run has its samples" in here.stage("analysis.efficiency", "run=alone").stdout
 
 
+def test_a_run_made_twice_counts_once_and_a_copy_aside_not_at_all(here):
+    wanted = list(points(grids(Run("grid.pool-s0"))[0]))
+    runs = here.folder / "runs"
+    (runs / "a copy of it").mkdir()
+    (runs / "a copy of it" / "_execution.yaml").write_text("launcher: {pool: null}\n")
+    pool, sizes = "launcher.pool=grid.pool-s0", ("sampling.num_initial=1", "sampling.num_corrections=1")
+    here.iterate("grid-twice", 1, "seed=0", pool, *sizes)
+    assert list(points(grids(Run("grid.pool-s0"))[0])) == wanted
+
+
+def test_recipes_that_differ_in_more_than_recipe_and_seed_are_no_study(here):
+    folder = here.folder / "runs" / "_sweeps" / "mixed" / "runs"
+    folder.mkdir(parents=True)
+    for seed in SEEDS:
+        for name in (f"grid-i1-c1-s{seed}", f"grid-i2-c2-s{seed}"):
+            (folder / f"{name}.json").write_text(json.dumps({"run": name, "exit_code": 0, "overrides": []}))
+    done = here.stage("analysis.study", "sweep=mixed", check=False)
+    assert done.returncode == 4 and "differ in more than recipe and seed" in done.stderr
+
+
 def test_the_cheapest_size_reaches_the_share_of_the_best_gain():
     cells = {(1, 1): (10, 0.05), (1, 3): (20, 0.091), (3, 3): (60, 0.1), (5, 5): (150, 0.08)}
     assert cheapest(cells) == (1, 3)
