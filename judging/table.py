@@ -49,13 +49,16 @@ class Table:
             make_folder(place)
             sweep_temporaries(place)
         self.known: dict[str, Judgement] = {}
+        self._answered: set[str] = set()  # without a judgement, in a whole shard
         for root in roots:
             for path in files(root):
                 self._learn(path)
 
     def has(self, key: str) -> bool:
-        """Return whether a text is judged; what could not be is asked about again."""
-        return key in self.known and math.isfinite(self.known[key].score)
+        """Return whether a text is not to be asked about: it is judged, or the judge's answer in a whole shard is no
+        judgement. What got no answer is asked about again, and so is all without a judgement of a shard that was left
+        unfinished: there the judge itself may have been wrong."""
+        return key in self._answered or (key in self.known and math.isfinite(self.known[key].score))
 
     def spent(self, run: str) -> int:
         """Return the tokens that a run has spent."""
@@ -93,6 +96,8 @@ class Table:
             found = Judgement(*values)
             if key not in self.known or math.isnan(self.known[key].score):
                 self.known[key] = found
+            if found.tokens and path.parent.name != PARTS:
+                self._answered.add(key)
 
 
 def files(root: Path) -> list[Path]:

@@ -235,6 +235,9 @@ def test_texts_that_could_not_be_judged_do_not_end_a_stage_that_goes_on(tmp_path
     table = ask(Picky(most=50))
     assert [key for key in table.known if table.has(key)] == ["0", "49"]
     assert table.spent("demo") == 50 * 4
+    table.publish("train", "shard", texts)
+    table = ask(Picky(most=0))  # it said no judgement of a whole shard, and is not asked again
+    assert all(table.has(text.key) for text in texts)
 
 
 def test_the_key_is_kept_nowhere(place, monkeypatch):
