@@ -227,7 +227,7 @@ def test_texts_that_could_not_be_judged_do_not_end_a_stage_that_goes_on(tmp_path
     def ask(judge: Picky) -> Table:
         settings = Settings({}, {}, [], None, lambda: judge, [tmp_path], None)
         table = Table(tmp_path / "judgements", header, "demo/iter_00", settings.roots)
-        Asking(Run("demo"), settings, table).ask("shard", [text for text in texts if not table.has(text.key)])
+        Asking(Run("demo"), settings, table).ask("shard.parquet", [text for text in texts if not table.has(text.key)])
         return table
 
     with pytest.raises(Killed):
@@ -235,7 +235,7 @@ def test_texts_that_could_not_be_judged_do_not_end_a_stage_that_goes_on(tmp_path
     table = ask(Picky(most=50))
     assert [key for key in table.known if table.has(key)] == ["0", "49"]
     assert table.spent("demo") == 50 * 4
-    table.publish("train", "shard", texts)
+    table.publish("train", "shard.parquet", texts)
     table = ask(Picky(most=0))  # it said no judgement of a whole shard, and is not asked again
     assert all(table.has(text.key) for text in texts)
 
