@@ -12,7 +12,6 @@ from typing import Any
 
 import polars as pl
 
-from conf.reward_file import UNIT_TESTS
 from conf.stored import load, samples_run
 from conf.strategy import samples_per_question
 from filtering import shards, stage
@@ -20,17 +19,15 @@ from filtering.baselines import end_of_turn
 from filtering.configured import settings_of
 from filtering.filters import any_kept, first_turns, select
 from filtering.report import describe
-from filtering.settings import Scoring, Settings
+from filtering.settings import Settings
 from filtering.source import Source
 from filtering.workers import num_processes, spread
 from store.errors import stage_main
-from store.machine import num_cores
 from store.run import Run, iteration_number, locked, stage_arguments
 from store.schemas import SPLITS
 
 
 def main(argv: list[str]) -> None:
-    """Filter the iteration that the arguments name."""
     arguments = stage_arguments(argv, "filtering", "run", "iteration")
     run, n = Run(arguments["run"]), iteration_number(arguments["iteration"])
     config = load(run, rescored=True)
@@ -43,25 +40,17 @@ def main(argv: list[str]) -> None:
         if stage.is_complete(source, settings):
             print(f"{label}: complete", flush=True)
             return
-        setting = config.launcher.filter_processes or usual_processes(settings.scoring)
-        started, processes = time.monotonic(), num_processes(setting, source.num_pairs)
+        started = time.monotonic()
+        processes = num_processes(config.launcher.filter_processes, source.num_pairs, settings.scoring)
         summary = filter_iteration(source, settings, n, processes, config.reward.max_unscorable)
         took = stage.publish_stats(source, started, processes)
         print(f"{label}: {took}\n{describe(summary, trains=not config.models_of)}", flush=True)
 
 
-def usual_processes(scoring: Scoring) -> int:
-    """Return in how many processes some rewards are computed, 0 for what the number of pairs is worth."""
-    if scoring.function:
-        return 1  # its memory is unknown
-    return num_cores() if UNIT_TESTS in scoring.rewards else 0
-
-
 def filter_iteration(
     source: Source, settings: Settings, n: int, processes: int = 1, max_unscorable: float = 0.01
 ) -> dict[str, Any]:
-    """Write the trajectories of iteration n, its metrics.json and D_n; return what metrics.json holds. max_unscorable:
-    the share of pairs that may be left out."""
+    """Write iteration n's trajectories, metrics.json (returned) and D_n; leave out at most max_unscorable of pairs."""
     header = stage.header_of(source, settings, n)
     files = [(split, file) for split in SPLITS for file in source.files(split)]
     end = end_of_turn(source) if settings.trains_on == "gold_answers" else None

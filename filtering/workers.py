@@ -14,6 +14,8 @@ from concurrent.futures.process import BrokenProcessPool
 from itertools import repeat
 from typing import Any
 
+from conf.reward_file import UNIT_TESTS
+from filtering.settings import Scoring
 from store.errors import Interrupted, TryAgain
 from store.machine import num_cores
 from store.processes import die_with_parent
@@ -25,9 +27,13 @@ Each = Callable[[Callable[..., Any], Iterable[tuple]], list[Any]]  # a function,
 _shared: tuple[Any, ...]  # of a worker process
 
 
-def num_processes(setting: int, num_pairs: int) -> int:
-    """Return launcher.filter_processes, or with 0 one per core, fewer where they would have little to do."""
-    return setting or max(1, min(num_cores(), num_pairs // PAIRS_PER_PROCESS))
+def num_processes(setting: int, num_pairs: int, scoring: Scoring | None = None) -> int:
+    """Return launcher.filter_processes, or with 0 what the work is worth: one for a function of the user's, whose
+    memory is unknown; one per core for programs that are run, and fewer where rules score few pairs."""
+    if setting or (scoring and scoring.function):
+        return setting or 1
+    runs_programs = scoring is not None and UNIT_TESTS in scoring.rewards
+    return num_cores() if runs_programs else max(1, min(num_cores(), num_pairs // PAIRS_PER_PROCESS))
 
 
 @contextlib.contextmanager
