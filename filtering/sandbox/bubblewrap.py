@@ -5,6 +5,7 @@ to write to, no network, no home folder, no environment; limits as filtering.san
 import functools
 import json
 import os
+import platform
 import shutil
 import socket
 import subprocess
@@ -50,6 +51,11 @@ def passed(source: str, task: Task) -> list[bool]:
 @functools.cache
 def require() -> None:
     """Raise ConfigError where this machine gives no sandbox, or one in which something is not refused."""
+    if platform.machine() != "x86_64":
+        raise ConfigError(
+            f"reward={UNIT_TESTS} runs programs in a sandbox that knows system calls by their numbers on x86-64, and "
+            f"this is {platform.machine()}: score the samples on such a machine, `make rescore`, or by another reward"
+        )
     if shutil.which("bwrap") is None:
         raise ConfigError(
             f"reward={UNIT_TESTS} runs programs in a sandbox of bubblewrap, which is not here: "

@@ -175,6 +175,13 @@ def test_without_a_sandbox_there_is_no_score(machine, script, said):
     assert all(part in str(error.value) for part in said), error.value
 
 
+def test_another_machine_than_x86_64_is_refused_by_name(machine, monkeypatch):
+    machine("exit 1")
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+    with pytest.raises(ConfigError, match="and this is aarch64: score the samples on such a machine"):
+        share(DOUBLE, ["assert double(2) == 4"])
+
+
 @needs_sandbox
 def test_a_sandbox_sees_the_system_and_python_alone():
     listed = "import os\ndef here(path): return os.listdir(path)\ndef around(): return dict(os.environ)"
