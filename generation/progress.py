@@ -70,8 +70,10 @@ class Progress:
         while now - self._recent[1][0] >= WINDOW_SECONDS:
             self._recent.popleft()
         since, done_before, tokens_before = self._recent[0]
-        if now - since < WARM_SECONDS or done <= done_before:
+        if now - since < WARM_SECONDS or not done:
             return "warming up"
+        if done <= done_before:  # as while the engine reads long prompts
+            return "none finished in the last minute"
         left = (self.planned - done) * (now - since) / (done - done_before)
         return f"{(tokens - tokens_before) / (now - since):,.0f} tokens/s, about {left:,.0f} s left"
 

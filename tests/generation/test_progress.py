@@ -36,3 +36,10 @@ def test_the_estimate_is_of_the_last_minute(shown):
         line = shown(seconds, samples)
     assert line.endswith("400 of 1,000 samples, 20 tokens/s, about 120 s left")
     assert shown(160, 1_000, last=True).endswith("1,000 of 1,000 samples, 25 tokens/s, done")
+
+
+def test_a_minute_without_a_sample_is_called_that(shown):
+    for seconds in (20, 40, 60, 80, 100):
+        line = shown(seconds, 100)
+    assert line.endswith("100 of 1,000 samples, none finished in the last minute")
+    assert shown(120, 200).endswith("200 of 1,000 samples, 7 tokens/s, about 480 s left")
