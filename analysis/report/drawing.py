@@ -115,7 +115,7 @@ def draw_legend(axes: Axes) -> None:
     handles, labels = axes.get_legend_handles_labels()
     for columns in range(len(handles), 0, -1):
         legend = axes.legend(
-            handles, labels, loc="lower left", ncols=columns, bbox_to_anchor=(-0.08, 1.03), fontsize=8,
+            handles, labels, loc="lower left", ncols=columns, bbox_to_anchor=(-0.08, 1.02), fontsize=8,
             handlelength=1.0, handletextpad=0.4, columnspacing=0.8, borderaxespad=0,
         )  # fmt: skip
         legend.set_in_layout(False)  # a wide one would squeeze the panel
