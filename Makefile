@@ -249,7 +249,7 @@ ray:  ## add Ray to .venv, for launcher=ray and make test: 80 MB
 	requirements/install.sh ray
 
 # What needs no model, no subprocess and no browser: seconds each.
-SLOW := %/test_baselines.py %/test_curves.py %/test_efficiency.py %/test_explain.py %/test_rescored.py %/test_study.py
+SLOW := $(addprefix %/test_,$(addsuffix .py,ahead baselines curves efficiency explain rescored status study track upload))
 FAST := tests/analysis/stats $(filter-out $(SLOW),$(wildcard tests/analysis/test_*.py)) tests/conf/test_identity.py \
 	tests/conf/test_question_files.py tests/conf/test_strategy.py tests/filtering/test_filters.py \
 	tests/filtering/test_recipes.py tests/store tests/test_rooms.py
@@ -259,7 +259,7 @@ check: setup  ## format, lint, types and the fast tests: under a minute
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
-	$(PYTHON) -m pytest -q $(FAST)
+	$(PYTHON) -m pytest -q --numprocesses 2 --dist loadfile $(FAST)
 
 .PHONY: test
 test: ray  ## lint, unit tests, and the loop end to end on a real model
