@@ -101,8 +101,9 @@ install_lock() {
     fi
     pip_install --requirement "$lock" || fail_install
     compile_all
-    # For pip install -c: of a file with hashes it would ask hashes of what it adds too.
-    sed -nE 's/^([a-z0-9][^ ]*==[^ ]+).*/\1/p' "$lock" >.venv/pins.txt
+    # For pip install -c: of a file with hashes it would ask hashes of what it adds too. MLflow wants an older cachetools,
+    # and vLLM takes any.
+    sed -nE '/^cachetools==/d; s/^([a-z0-9][^ ]*==[^ ]+).*/\1/p' "$lock" >.venv/pins.txt
     echo "$accelerator" >.venv/.accelerator
     echo "$stamp" >.venv/.installed
     echo "setup: done in $SECONDS seconds"
