@@ -1,7 +1,8 @@
 """What can go wrong, as exit codes.
 
 0 done, 2 bad configuration, 3 refuses to resume, 4 bad input, 5 corrupt or unexpected artifact, 6 no training rows,
-7 training diverged, 8 not enough memory, 74 I/O error, 75 try again, 130/143 interrupted. A launcher retries 75 only.
+7 training diverged, 8 not enough memory, 74 I/O error, 75 try again, 130/143 interrupted, 141 nobody
+reads its output. A launcher retries 75 only.
 """
 
 import atexit
@@ -102,7 +103,7 @@ def stage_main(main: Callable[[list[str]], None]) -> NoReturn:
         _exit(interruption.exit_code, f"{interruption}: stopped; run the same command again to go on.")
     except OSError as error:
         if isinstance(error, BrokenPipeError) and _reader_is_gone():
-            _end(0)
+            _end(141)
         _exit(74, describe_os_error(error))
     except MemoryError:
         _exit(8, "This process ran out of memory: lower the shard or batch size, or use a smaller model.")
@@ -122,7 +123,7 @@ def describe_os_error(error: OSError) -> str:
 
 
 def _reader_is_gone() -> bool:
-    """Whether what reads standard output, `head` or a pager, has seen enough; it ends the command in peace."""
+    """Whether what reads standard output, `head` or a pager, has seen enough; a stage's work is not done then."""
     poll = select.poll()
     poll.register(sys.stdout.fileno(), 0)  # errors alone, which are always told
     return bool(poll.poll(0))

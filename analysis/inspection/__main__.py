@@ -33,10 +33,14 @@ def main(argv: list[str]) -> None:
     values = stage_arguments([*defaults, *argv], "analysis.inspection", "run", *OPTIONAL)
     run, selection = Run(values["run"]), parse_selection(values)
     one_of("format", values["format"], ("text", *FORMATS))
-    if values["format"] == "text":
-        show(run, selection, values["limit"])
-    else:
-        export(run, selection, values["format"])
+    try:
+        if values["format"] == "text":
+            show(run, selection, values["limit"])
+        else:
+            export(run, selection, values["format"])
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader, head or a pager, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def show(run: Run, selection: Selection, limit: str) -> None:

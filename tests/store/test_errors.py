@@ -22,11 +22,11 @@ def test_a_terminal_that_lacks_a_character_ends_no_stage(encoding):
         assert done.stdout + done.stderr == b"> \\u2265\n"
 
 
-def test_a_reader_that_has_seen_enough_ends_a_command_in_peace():
+def test_a_reader_that_has_seen_enough_ends_a_command_without_a_word_and_not_as_done():
     code = "from store.errors import stage_main; stage_main(lambda _: [print(n) for n in range(10**5)])"
     command = f"'{sys.executable}' -c '{code}' | head -n 1; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "0\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (141, "0\n", "")
 
 
 def test_another_broken_pipe_is_an_error():

@@ -25,7 +25,7 @@ def machine(tmp_path, monkeypatch):
     monkeypatch.setenv("CANARY", "alive")
     marked = (*bubblewrap.sandbox(), "--setenv", "MARK", mark)
     monkeypatch.setattr(bubblewrap, "sandbox", lambda: marked)
-    monkeypatch.setattr(bubblewrap, "SECONDS", 5)  # enough to do harm, and a third of all that they would take
+    monkeypatch.setattr(bubblewrap, "SECONDS", 5)  # to do harm; the limit of processor time has a test below
     with targets(home) as aims:
         yield aims
     deadline = time.monotonic() + 10
