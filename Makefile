@@ -55,8 +55,9 @@ endif
 endef
 $(foreach name,RUN $(if $(LIKE),LIKE) $(if $(FROM)$(filter rescore,$(MAKECMDGOALS)),FROM),$(eval $(call check_name,$(name))))
 
-# A new run's device is what the environment was installed for; an old run, and one like it, keeps its own.
-DEVICE = $(if $(LIKE)$(wildcard runs/$(RUN)/config.yaml),,device=$$(cat .venv/.accelerator))
+# A new run's device is what the environment was installed for, on this machine; an old run, and one like it, keeps its own.
+DEVICE = $(if $(LIKE)$(wildcard runs/$(RUN)/config.yaml)$(filter device=%,$(ARGS)),,device=$$(.venv/bin/python \
+	-m store.machine $$(cat .venv/.accelerator)))
 SETTINGS = $(strip $(DEVICE) $(LIKE:%=like=%) $(STRATEGY:%=strategy=%) $(N_INIT:%=sampling.num_initial=%) \
 	$(N_CORR:%=sampling.num_corrections=%) $(MODEL:%=model=%) $(DATA:%=data=%) $(ARGS))
 
@@ -205,7 +206,7 @@ baselines: $(BASELINES:%=baseline-%)  ## what the tokens of RUN buy without self
 	$(PYTHON) -m analysis.baselines run=$(RUN)
 $(BASELINES:%=baseline-%): baseline-%: setup
 	settings=$$($(PYTHON) -m analysis.baselines run=$(RUN) settings=$*) && \
-	exec $(MAKE) iterate N=$(if $(filter m0,$*),0,1) RUN=$(RUN)-$* LIKE=$(RUN) ARGS="$$settings"
+	exec $(MAKE) iterate N=$(if $(filter m0,$*),0,1) RUN=$(RUN)-$* LIKE=$(RUN) ARGS="$$settings $(ARGS)"
 
 ##@ Looking at a run
 named = $(if $(filter command line environment,$(origin RUN)),run=$(RUN))

@@ -10,11 +10,12 @@ from generation.capacity import require_memory
 from generation.engines.length import num_positions
 from store.errors import ConfigError
 from store.gpus import Gpu
-from store.machine import build_folder
+from store.machine import build_folder, multiplies_bfloat16
 from store.prerequisites import missing_compiler, unloadable
 from store.run import Run
 
 LENGTH = "engine.args.max_model_len"
+SLOW = ("bfloat16", "auto", None)  # of engine.args.dtype: where it says nothing, the model's own type
 
 
 def require_machine(run: Run, engine: Engine, device: str, model: Path, workers: int, gpus: Sequence[Gpu]) -> None:
@@ -22,6 +23,8 @@ def require_machine(run: Run, engine: Engine, device: str, model: Path, workers:
     if engine.kind == "vllm":
         require_positions(run, engine, model)
     require_memory(engine, device, model, workers, gpus)
+    if engine.kind != "fake" and device == "cpu" and engine.args.get("dtype") in SLOW and not multiplies_bfloat16():
+        print("this CPU has no bfloat16 arithmetic: a run with device=cpu_avx2 samples several times as fast", flush=True)
     if engine.kind == "vllm":
         require_build(device)
         if not (engine.args | engine.throughput).get("enforce_eager"):

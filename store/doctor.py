@@ -135,9 +135,11 @@ def unreachable(hub: str) -> str | None:
 
 def choice_rows(accelerator: str, visible: list[Gpu]) -> Iterator[tuple[str, str]]:
     """Yield what `make iterate` takes for a new run when nothing else is asked for."""
+    preset = machine.device_preset(accelerator)
     text = (ROOT / "conf" / "device" / f"{accelerator}.yaml").read_text(encoding="utf-8")
     presets = ", ".join(f"{group}={name}" for group, name in PRESET.findall(text))
-    yield "a new run", f"device={accelerator}: {presets}"
+    without = "; float32, since this processor has no AVX-512" if preset != accelerator else ""
+    yield "a new run", f"device={preset}: {presets}{without}"
     if accelerator == "cpu":
         yield "workers", f"generation: 1, training: 1, one after the other, with {machine.num_cores()} threads"
     elif visible:

@@ -6,6 +6,7 @@ Everything here runs on the standard library alone, so that set-up can look befo
 import ctypes
 import os
 import shutil
+import sys
 import sysconfig
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -103,6 +104,19 @@ def cpu_quotas(root: Path) -> Iterator[int]:
             yield int(quota) // int(rest[0] if rest else (group / period).read_text())
 
 
+def multiplies_bfloat16(root: Path = Path("/")) -> bool:
+    """Return whether bfloat16 is no slower than float32 on this processor: False for x86-64 without AVX-512, where a
+    product in float32 takes an eighth of the time. root: where proc is."""
+    lines = (root / "proc" / "cpuinfo").read_text(encoding="utf-8").splitlines()
+    flags = next((line.split() for line in lines if line.startswith("flags")), ["avx512f"])  # of x86-64 alone
+    return "avx512f" in flags
+
+
+def device_preset(accelerator: str, root: Path = Path("/")) -> str:
+    """Return the preset of conf/device that a new run takes on this machine. accelerator: cpu or cuda."""
+    return "cpu_avx2" if accelerator == "cpu" and not multiplies_bfloat16(root) else accelerator
+
+
 def c_compiler() -> str | None:
     """Return the program with which Triton compiles, as it looks for it."""
     return os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")
@@ -151,3 +165,7 @@ def build_folder() -> Path:
 def is_noexec(folder: Path) -> bool:
     """Return whether the file system of an existing folder lets no program be loaded from it."""
     return bool(os.statvfs(folder).f_flag & os.ST_NOEXEC)
+
+
+if __name__ == "__main__":  # python -m store.machine cpu
+    print(device_preset(sys.argv[1]))

@@ -46,7 +46,13 @@ def test_a_model_without_its_revision_is_refused(model):
     assert validate(composed(Run("demo"), [f"model={model}", "model.path=somewhere/else"])).model.name == model
 
 
-@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_a_processor_without_bfloat16_computes_in_float32():
+    config = validate(composed(Run("demo"), ["device=cpu_avx2", "engine.args.max_model_len=4096"]))
+    assert (config.device, config.engine.args["dtype"], config.training.args["bf16"]) == ("cpu", "float32", False)
+    assert config.engine.throughput["max_num_batched_tokens"] == 4096, "vLLM refuses fewer than max_model_len"
+
+
+@pytest.mark.parametrize("device", ["cpu", "cpu_avx2", "cuda"])
 def test_a_choice_on_the_command_line_wins_over_the_devices_default(device):
     values = composed(Run("demo"), [f"device={device}", "model=phi-3-mini", "sampling=paper", "data.train=7"])
     assert (values["model"]["name"], values["sampling"]["max_tokens"], values["data"]["train"]) == (

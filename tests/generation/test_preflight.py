@@ -10,6 +10,7 @@ import pytest
 
 from conf.__main__ import composed
 from conf.validation import validate
+from generation import preflight
 from generation.capacity import cache_of_a_token, require_memory, step_bytes, weight_bytes
 from generation.engines.length import fitted, num_positions
 from store.checkpoints import Checkpoint
@@ -135,6 +136,23 @@ def test_a_vllm_for_the_other_device_is_refused(workspace, refuse, gpus):
     gpus(nvidia_smi.ONE)
     workspace.start("demo", "device=cuda", "engine=vllm")
     refuse("demo", "device=cuda, and the vLLM of .venv is for cpu", "ACCELERATOR=cuda make setup", code=2)
+
+
+@pytest.mark.parametrize(
+    ("fast", "settings", "said"),
+    [
+        (False, ["engine=transformers"], True),
+        (False, ["engine=transformers", "engine.args.dtype=auto"], True),
+        (False, ["engine=transformers", "engine.args.dtype=float32"], False),
+        (True, ["engine=transformers"], False),
+        (False, ["engine=fake"], False),
+    ],
+)
+def test_a_processor_that_is_slow_at_bfloat16_is_told(tiny_model, monkeypatch, capsys, fast, settings, said):
+    monkeypatch.setattr(preflight, "multiplies_bfloat16", lambda: fast)
+    engine = validate(composed(Run("demo"), ["device=cpu", *settings])).engine
+    preflight.require_machine(Run("demo"), engine, "cpu", tiny_model, 1, [])
+    assert ("a run with device=cpu_avx2 samples several times as fast" in capsys.readouterr().out) == said
 
 
 GIB = 2**30

@@ -5,6 +5,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
+from store.machine import device_preset
 from tests import nvidia_smi
 from tests.setup.test_install import NO_HEADER, Clone
 
@@ -29,7 +30,7 @@ def test_a_machine_without_gpus_has_all_that_the_cpu_lock_needs(doctor):
     code, page = doctor()
     assert code == 0, page
     for words in ("none yet: `make setup` makes it", "nvidia-smi does not answer", "HF_HUB_OFFLINE is set", "Python.h",
-                  "device=cpu: model=smollm2-135m, engine=vllm_cpu", "generation: 1, training: 1",
+                  f"device={device_preset('cpu')}: model=smollm2-135m, engine=vllm_cpu", "generation: 1, training: 1",
                   "Nothing is missing"):  # fmt: skip
         assert words in page
 

@@ -10,10 +10,12 @@ from store.machine import (
     PRIMITIVES,
     TCMALLOC,
     allocator,
+    device_preset,
     engine_memory,
     free_memory,
     is_noexec,
     model_tensors,
+    multiplies_bfloat16,
     num_cores,
 )
 from store.tensors import read_tensors
@@ -79,6 +81,22 @@ def test_free_memory_of_this_machine_is_some_of_it():
 def test_cores_are_the_fewest_of_affinity_and_quotas(tmp_path, monkeypatch, cgroup, groups, cores):
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(64)))
     assert num_cores(machine(tmp_path, cgroup, groups)) == cores
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "preset"),
+    [
+        ("processor\t: 0\nflags\t\t: fpu fma avx avx2\n\nprocessor\t: 1\nflags\t\t: fpu fma avx avx2\n", "cpu_avx2"),
+        ("processor\t: 0\nflags\t\t: fpu fma avx avx2 avx512f avx512_bf16\n", "cpu"),
+        ("processor\t: 0\nBogoMIPS\t: 50.0\nFeatures\t: fp asimd bf16\n", "cpu"),  # of another architecture
+    ],
+)
+def test_a_new_run_is_in_float32_where_bfloat16_is_slow(tmp_path, cpuinfo, preset):
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc" / "cpuinfo").write_text(cpuinfo)
+    assert multiplies_bfloat16(tmp_path) == (preset == "cpu")
+    assert device_preset("cpu", tmp_path) == preset
+    assert device_preset("cuda", tmp_path) == "cuda"
 
 
 def test_a_mount_that_loads_no_programs_is_seen(tmp_path, monkeypatch):
