@@ -95,7 +95,8 @@ def grids(pool: Run) -> list[Grid]:
         copied = run.name if run == pool else read_settings(path)["launcher"]["pool"]
         if copied and len(finished_iterations(run)) > 1 and differ_in_seed(pool, Run(copied, pool.root)):
             settings = load(run, rescored=True).model_dump(mode="json")
-            if not settings["samples_of"]:  # which trained nothing
+            corrects = settings["strategy"]["trains_on"] not in ("initial_answers", "gold_answers")  # no baseline
+            if corrects and not settings["samples_of"]:  # which trained nothing
                 found[digest(without(settings, (*SEEDS, *EXECUTION, *SIZES)))].append(read_row(run))
     return [Grid(rows[0].run, by_size(rows)) for rows in found.values()]
 

@@ -10,8 +10,8 @@ from store.run import Iteration, Run
 from store.shards import required_manifest
 
 MAX_SAMPLES = 1000
-# Samples of its own, and as few corrections as can be: no baseline uses them, or rows beside its own.
-ALONE = ["launcher.pool=null", "sampling.num_corrections=1", "eval.rounds=1", "filter.pairing=own"]
+# As few corrections as can be: no baseline uses them, or rows beside its own.
+ALONE = ["sampling.num_corrections=1", "eval.rounds=1", "filter.pairing=own"]
 
 
 def settings_of(run: Run, baseline: str) -> list[str]:
@@ -22,19 +22,23 @@ def settings_of(run: Run, baseline: str) -> list[str]:
     answers to the test questions as take the tokens of the run's own pairs on them.
     """
     fewest = load(run).prompt.num_answers  # initial answers, which a correction reads
+    copied = f"launcher.pool={run.name}"  # M_0's samples, of validation and test all
     if baseline == "gold":
-        return [*ALONE, "strategy=GOLD", "strategy.trains_on=gold_answers", f"sampling.num_initial={fewest}"]
+        return [*ALONE, copied, "strategy=GOLD", "strategy.trains_on=gold_answers", f"sampling.num_initial={fewest}"]
     first, *_, last = iterations = trained_iterations(run)
     if baseline == "star":
         train = split_metrics(first, "train")
         per_sample = train["num_initial_answer_tokens"] / train["num_initial_answers"] * train["num_questions"]
         num_initial = min(max(fewest, round(training_tokens(iterations) / per_sample)), MAX_SAMPLES)
-        return [*ALONE, "strategy=STAR", "strategy.trains_on=initial_answers", f"sampling.num_initial={num_initial}"]
+        return [
+            *ALONE, copied, "strategy=STAR", "strategy.trains_on=initial_answers",
+            f"sampling.num_initial={num_initial}",
+        ]  # fmt: skip
     test = split_metrics(first, "test")
     per_answer = test["num_initial_answer_tokens"] / test["num_initial_answers"] * test["num_questions"]
     num_samples = math.ceil(inference_tokens(last) / per_answer) + 1  # a little more: it is measured again
     return [
-        *ALONE, "data.train=1", "data.validation=1", f"sampling.num_initial={fewest}",
+        *ALONE, "launcher.pool=null", "data.train=1", "data.validation=1", f"sampling.num_initial={fewest}",
         f"eval.num_samples={min(max(fewest, num_samples), MAX_SAMPLES)}", "eval.greedy=false",
     ]  # fmt: skip
 

@@ -8,6 +8,7 @@ import pytest
 
 from analysis.baselines.table import Baseline, read_baselines
 from analysis.baselines.votes import Sample, any_right, decide, first_of, majority
+from analysis.efficiency import grids
 from store.run import Run
 from tests.conftest import Workspace, make_workspace
 
@@ -98,6 +99,19 @@ def test_star_trains_on_as_many_tokens_as_the_run(measured):
     assert star.training_tokens == of_star
     assert star.budget == of_star / spent == pytest.approx(1, abs=0.05)
     assert "not an equal budget" not in star.words
+
+
+def test_answers_of_m_0_to_held_out_questions_are_copied_not_drawn_again(measured):
+    runs, _ = measured
+    ((drawn,),) = duckdb.sql(f"select count(*) from '{runs}/demo/iter_00/corrections/test-*.parquet'").fetchall()
+    for name in ("star", "gold"):
+        same = f"""select count(*) from '{runs}/demo/iter_00/corrections/test-*.parquet' one
+            join '{runs}/demo-{name}/iter_00/corrections/test-*.parquet' two
+            using (question_id, init_index, corr_index, token_ids)"""
+        assert duckdb.sql(same).fetchall() == [(drawn,)]
+        copied = json.loads((runs / f"demo-{name}" / "iter_00" / "stats" / "generation-pool.json").read_text())
+        assert copied["copied_samples"] >= 2 * drawn
+    assert grids(Run("demo", runs))[0].cells.keys() == {(3, 3)}, "no baseline is a run on the pool"
 
 
 def test_a_majority_takes_as_many_tokens_as_the_runs_pairs(measured):
