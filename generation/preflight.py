@@ -24,7 +24,7 @@ def require_machine(run: Run, engine: Engine, device: str, model: Path, workers:
         require_positions(run, engine, model)
     require_memory(engine, device, model, workers, gpus)
     if engine.kind != "fake" and device == "cpu" and engine.args.get("dtype") in SLOW and not multiplies_bfloat16():
-        print("this CPU has no bfloat16 arithmetic: a run with device=cpu_avx2 samples several times as fast", flush=True)
+        print("this CPU has no bfloat16 arithmetic: a run with device=cpu_avx2 samples faster", flush=True)
     if engine.kind == "vllm":
         require_build(device)
         if not (engine.args | engine.throughput).get("enforce_eager"):
