@@ -151,6 +151,7 @@ study: setup  ## recipes over three seeds against STaR and self-consistency: hou
 	for run in $$(.venv/bin/python -m analysis.study sweep=$(STUDY) print=all); do \
 		$(MAKE) baseline-m0 RUN=$$run ARGS= || exit; done
 	$(PYTHON) -m analysis.study sweep=$(STUDY)
+	$(PYTHON) -m analysis.report.differences study=$(STUDY)
 
 .PHONY: start
 start: setup  ## can M_0 start, and with which N_INIT and N_CORR? From RUN's samples of M_0, without training
@@ -190,10 +191,12 @@ transfer: setup  ## ask every checkpoint of RUN the held-out questions of DATA, 
 	last=$$($(PYTHON) -m analysis.transfer run=$(RUN) print=last) && \
 	exec $(MAKE) iterate N=$$last RUN=$(RUN)-on-$(ON) LIKE=$(RUN) \
 		ARGS='models_of=$(RUN) $(TRANSFER) $(subst $$,$$$$,$(subst ','\'',$(ARGS)))'
+	@$(PYTHON) -m analysis.report.differences transfer=$(RUN)
 
 .PHONY: explain
 explain: setup  ## facts or reasoning: t1 from M_0 to M_n by what of a question RUN was trained on
 	@$(PYTHON) -m analysis.explain run=$(RUN)
+	@$(PYTHON) -m analysis.report.differences explain=$(RUN)
 
 .PHONY: efficiency
 efficiency: setup  ## how few tokens do it: N_INIT x N_CORR of the pool RUN, what the runs on it gained, and a picture

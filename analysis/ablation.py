@@ -10,7 +10,7 @@ adjusted together (Holm). Reads trajectories; writes nothing.
 from collections.abc import Mapping
 
 from analysis.runs import finished, num_trained
-from analysis.stats.comparisons import adjust
+from analysis.stats.comparisons import Comparison, adjust
 from analysis.stats.seeds import compare_over_seeds, estimate_over_seeds
 from analysis.study import Recipe, recipes_of
 from conf.stored import load
@@ -33,15 +33,17 @@ TITLES = (
 
 def main(argv: list[str]) -> None:
     """Print the table of a sweep."""
-    sweep = stage_arguments(argv, "analysis.ablation", "sweep")["sweep"]
+    print("\n".join(table(arms_of(stage_arguments(argv, "analysis.ablation", "sweep")["sweep"]))), flush=True)
+
+
+def arms_of(sweep: str) -> dict[str, Recipe]:
+    """Return {filter: its runs, one for each seed} of a sweep."""
     filters = {name: load(Run(name)).strategy.filter for name in (result["run"] for result in finished(sweep))}
-    arms = {arm.name: arm for arm in recipes_of(sweep, filters, "filter")}
-    print("\n".join(table(arms)), flush=True)
+    return {arm.name: arm for arm in recipes_of(sweep, filters, "filter")}
 
 
-def table(arms: Mapping[str, Recipe]) -> list[str]:
-    """Return a line for each filter, and the sentence that the numbers allow; ConfigError where none has its
-    control."""
+def against_random(arms: Mapping[str, Recipe]) -> dict[str, Comparison]:
+    """Return {filter: its t2 against that of as many random rows}; ConfigError where none has its control."""
     compared = {
         name: compare_over_seeds(arms[CONTROLS[name]].last, arm.last)
         for name, arm in arms.items()
@@ -52,6 +54,12 @@ def table(arms: Mapping[str, Recipe]) -> list[str]:
             f"the sweep has {', '.join(arms)}, and no filter with the random rows that it is compared with "
             f"({', '.join(f'{control} for {name}' for name, control in CONTROLS.items())}): add one to strategy.filter"
         )
+    return compared
+
+
+def table(arms: Mapping[str, Recipe]) -> list[str]:
+    """Return a line for each filter, and the sentence that the numbers allow."""
+    compared = against_random(arms)
     p_values = dict(zip(compared, adjust([each.p_value for each in compared.values()]), strict=True))
     words = {name: each.words(p_values[name]) for name, each in compared.items()}
     lines = [COLUMNS.format(*TITLES)]

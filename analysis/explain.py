@@ -48,9 +48,23 @@ class Group(NamedTuple):
     did: Mapping[str, tuple[float, float]]
 
 
+class Explained(NamedTuple):
+    """groups: of the test questions of a run; M_last of `taught` answered them."""
+
+    taught: str
+    last: int
+    groups: list[Group]
+
+
 def main(argv: list[str]) -> None:
     """Print the table of a run, and what either mechanism would predict beside what was found."""
     run = Run(stage_arguments(argv, "analysis.explain", "run")["run"])
+    taught, last, groups = explained(run)
+    print("\n".join([f"run {run.name}, test: t1 of M_0 and M_{last}, trained on {taught}", *describe(groups)]))
+
+
+def explained(run: Run) -> Explained:
+    """Measure the groups of a run; ConfigError where it trained nothing, or where t1 cannot change."""
     iterations = finished_iterations(run)
     if len(iterations) < 2:
         raise ConfigError(f"{run.dir} has no trained model to explain: run `make iterate N=1 RUN={run.name}` first")
@@ -62,7 +76,7 @@ def main(argv: list[str]) -> None:
         )
     taught = Run(load(samples_run(run)).models_of or samples_run(run).name, run.root)
     groups = measure(iterations[0], iterations[-1], group(trained(taught, last), questions(iterations[0], "test")))
-    print("\n".join([f"run {run.name}, test: t1 of M_0 and M_{last}, trained on {taught.name}", *describe(groups)]))
+    return Explained(taught.name, last, groups)
 
 
 def trained(run: Run, last: int) -> list[Question]:

@@ -13,7 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from analysis.baselines import votes
-from analysis.baselines.rows import EQUAL, MIN_VOTES, Answers, per_answer
+from analysis.baselines.rows import EQUAL, MIN_VOTES, Answers, missing, per_answer
+from analysis.iterations import finished_iterations
 from analysis.run_rows import RunRow, read_row
 from analysis.runs import by_experiment, finished, num_trained
 from analysis.stats.comparisons import Comparison, adjust
@@ -44,13 +45,21 @@ def main(argv: list[str]) -> None:
     """Print the table of a sweep, or the names of some of its runs."""
     arguments = stage_arguments(["print=", *argv], "analysis.study", "sweep", "print")
     sweep, asked = arguments["sweep"], arguments["print"]
-    results = {result["run"]: recipe_of(result) for result in finished(sweep)}
     if asked:
+        results = {result["run"]: recipe_of(result) for result in finished(sweep)}
         print("\n".join(run for run, recipe in results.items() if asked in (recipe, "all")))
         return
+    print("\n".join(table(recipes_by_name(sweep))), flush=True)
+
+
+def recipes_by_name(sweep: str) -> list[Recipe]:
+    """Return the recipes of a study, the paper's first; ConfigError where it is not among them."""
+    results = {result["run"]: recipe_of(result) for result in finished(sweep)}
     recipes = recipes_of(sweep, results, "recipe")
     recipes.sort(key=lambda recipe: (recipe.name != "paper", recipe.name))
-    print("\n".join(table(recipes)), flush=True)
+    if not recipes or recipes[0].name != "paper":
+        raise ConfigError("the sweep has no finished run of recipe=paper, which the others are compared with: add it")
+    return recipes
 
 
 def recipes_of(sweep: str, names: Mapping[str, str], varied: str) -> list[Recipe]:
@@ -84,21 +93,22 @@ def recipe_of(result: dict) -> str:
 
 
 def table(recipes: Sequence[Recipe]) -> list[str]:
-    """Return a line a recipe, then a line a comparison; ConfigError without runs of the paper's recipe."""
-    paper = next((recipe for recipe in recipes if recipe.name == "paper"), None)
-    if paper is None:
-        raise ConfigError("the sweep has no finished run of recipe=paper, which the others are compared with: add it")
+    """Return a line a recipe, the paper's first, then a line a comparison."""
     lines = [HEADER.format(*TITLES)]
-    compared: list[tuple[str, Comparison]] = []
     for recipe in recipes:
         t1, t2 = (estimate_over_seeds(recipe.last, figure).with_interval() for figure in ("t1", "t2"))
         rows, tokens = sum(map(num_trained, recipe.rows)), sum(map(answer_tokens, recipe.rows)) / len(recipe.rows)
         lines.append(HEADER.format(recipe.name, len(recipe.rows), f"{rows:,}", f"{tokens:.1f}", t1, t2).rstrip())
-        compared += comparisons(recipe, paper)
+    compared = all_comparisons(recipes)
     p_values = adjust([comparison.p_value for _, comparison in compared])
     lines.append(f"\n{len(compared)} comparisons, p-values adjusted together (Holm)")
     lines += [f"{name:<64}{each.words(p)}" for (name, each), p in zip(compared, p_values, strict=True)]
     return lines
+
+
+def all_comparisons(recipes: Sequence[Recipe]) -> list[tuple[str, Comparison]]:
+    """Return what every recipe's corrections are compared with, by name. recipes: the paper's first."""
+    return [named for recipe in recipes for named in comparisons(recipe, recipes[0])]
 
 
 def comparisons(recipe: Recipe, paper: Recipe) -> Iterator[tuple[str, Comparison]]:
@@ -115,9 +125,21 @@ def comparisons(recipe: Recipe, paper: Recipe) -> Iterator[tuple[str, Comparison
 
 
 def baseline(recipe: Recipe, which: str, iteration: int) -> list[QuestionCounts]:
-    """Return the counts on test of a baseline of every run of a recipe; [] where one lacks."""
-    made = [Run(f"{row.run}-{which}").iteration(iteration) for row in recipe.rows]
-    return [question_counts(each, "test") for each in made] if all(each.metrics.exists() for each in made) else []
+    """Return the counts on test of a baseline of every run of a recipe; [] where one lacks, BadInput where one is not
+    like its run."""
+    return [question_counts(each.iteration(iteration), "test") for each in made_for(recipe, which, iteration)]
+
+
+def made_for(recipe: Recipe, which: str, iteration: int) -> list[Run]:
+    """Return `<run>-<which>` for every run of a recipe, as far as this iteration; [] where one lacks, BadInput where
+    one is not like its run."""
+    made = [Run(f"{row.run}-{which}") for row in recipe.rows]
+    if not all(each.iteration(iteration).metrics.exists() for each in made):
+        return []
+    for row, each in zip(recipe.rows, made, strict=True):
+        if why := missing(Run(row.run), each, finished_iterations(each), iteration + 1):
+            raise BadInput(f"{why}: move it aside, then `make baseline-{which} RUN={row.run}` makes it")
+    return made
 
 
 class Several(NamedTuple):
@@ -130,10 +152,10 @@ class Several(NamedTuple):
 def of_several(recipe: Recipe) -> Several | None:
     """Return the majority of so many answers of M_0 as take the tokens of a recipe's answer; where these are fewer than
     three, any correct one of them, which no majority can beat. None where the samples were not made."""
-    runs = [Run(f"{row.run}-m0").iteration(0) for row in recipe.rows]
-    if not all(each.metrics.exists() for each in runs):
+    runs = made_for(recipe, "m0", 0)
+    if not runs:
         return None
-    samples, sizes, shares = [votes.read_samples(each, "initial") for each in runs], [], []
+    samples, sizes, shares = [votes.read_samples(each.iteration(0), "initial") for each in runs], [], []
     for row, found in zip(recipe.rows, samples, strict=True):
         number = sum(map(len, found.values()))
         wanted = answer_tokens(row) * number / votes.num_tokens(found)

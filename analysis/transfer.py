@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from analysis.iterations import finished_iterations
-from analysis.stats.comparisons import adjust, compare
+from analysis.stats.comparisons import Comparison, adjust, compare
 from analysis.stats.counts import QuestionCounts
 from analysis.stats.intervals import Estimate, estimate_figures
 from analysis.trajectories import question_counts
@@ -55,10 +55,15 @@ def main(argv: list[str]) -> None:
         raise ConfigError(f"{run.dir} has no scored iteration: run `make iterate RUN={run.name}` first")
     if asked:
         print(finished[-1].number)
-    elif found := transfers(run):
-        print("\n".join(line for transfer in found for line in describe(transfer)), flush=True)
     else:
-        raise ConfigError(f"no run {run.name}-on-... is there: `make transfer RUN={run.name} DATA=trivia_qa` makes one")
+        print("\n".join(line for transfer in required_transfers(run) for line in describe(transfer)), flush=True)
+
+
+def required_transfers(run: Run) -> list[Transfer]:
+    """Return the transfers of a run's models; ConfigError where there is none."""
+    if found := transfers(run):
+        return found
+    raise ConfigError(f"no run {run.name}-on-... is there: `make transfer RUN={run.name} DATA=trivia_qa` makes one")
 
 
 def transfers(run: Run) -> list[Transfer]:
@@ -76,27 +81,35 @@ def read_transfer(run: Run) -> Transfer:
     """Compare the models that a transfer's run evaluates."""
     settings = load(run, rescored=True)
     assert settings.models_of is not None
-    test = {iteration.number: question_counts(iteration, "test") for iteration in finished_iterations(run)}
     return Transfer(
         run=run.name,
         models_of=settings.models_of,
         learned_on=load(Run(settings.models_of, run.root)).data.source,
         source=settings.data.source,
         reward=settings.reward.name,
-        rows=moved(test),
+        rows=moved(on_test(run)),
     )
 
 
 def moved(test: Mapping[int, QuestionCounts]) -> list[Moved]:
-    """Compare every checkpoint with M_0, paired by question. test: {n: sums on test}, M_0's among them."""
-    pairs = [(n, figure) for n in test if n for figure in FIGURES]
-    compared = [compare(test[0], test[n], figure, figure) for n, figure in pairs]
-    p_values = adjust([comparison.p_value for comparison in compared])
-    words = {pair: each.words(p) for pair, each, p in zip(pairs, compared, p_values, strict=True)}
+    """Compare every checkpoint with M_0. test: {n: sums on test}, M_0's among them."""
+    compared = against_first(test)
+    p_values = adjust([comparison.p_value for comparison in compared.values()])
+    words = {pair: each.words(p) for (pair, each), p in zip(compared.items(), p_values, strict=True)}
     return [
         Moved(n, estimate_figures(counts, FIGURES), tuple(words[n, figure] for figure in FIGURES if n))
         for n, counts in test.items()
     ]
+
+
+def against_first(test: Mapping[int, QuestionCounts]) -> dict[tuple[int, str], Comparison]:
+    """Return {(n, figure): M_n's against M_0's}, paired by question."""
+    return {(n, figure): compare(test[0], test[n], figure, figure) for n in test if n for figure in FIGURES}
+
+
+def on_test(run: Run) -> dict[int, QuestionCounts]:
+    """Return {n: sums on test} of a run's finished iterations."""
+    return {iteration.number: question_counts(iteration, "test") for iteration in finished_iterations(run)}
 
 
 def describe(transfer: Transfer) -> Iterator[str]:

@@ -112,6 +112,8 @@ def test_it_stands_in_summary_report_and_card(project, home, moved):
     value = read_transfer(moved).rows[2].figures["t2"].value
     assert f'<data value="{value}" data-figure="transfer.{MADE}.2.t2">' in page
     project.stage("analysis.cards", "run=home")
+    picture = (project.folder / "runs" / "_comparisons" / f"{MADE}-transfer.svg").read_text()  # by make transfer
+    assert all(f">M{n}: {figure}<" in picture for n in (1, 2) for figure in ("t1", "t2"))
     assert f"(`{MADE}`): t1 " in (home.iteration(2).checkpoint / "README.md").read_text()
     assert not (moved.iteration(2).checkpoint / "README.md").exists()
 

@@ -64,7 +64,7 @@ def sft_config(training: Training, seed: int, use_cpu: bool, work: Path) -> SFTC
 
 
 def warn_of_slow_bfloat16(args: SFTConfig) -> None:
-    """bfloat16 products take a quarter of float32's time on a CPU that has them, and 8 times as long without AVX-512."""
+    """bfloat16 products take a quarter of float32's time on a CPU that has them, 8 times it without AVX-512."""
     if args.use_cpu and args.bf16 and not multiplies_bfloat16():
         print("this CPU has no bfloat16 arithmetic: a run with device=cpu_avx2 trains faster", flush=True)
 

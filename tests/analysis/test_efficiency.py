@@ -148,6 +148,9 @@ def test_a_filter_is_compared_with_as_many_random_rows(here):
     assert said[2].startswith(RANDOM) and "detectable" not in said[2]
     assert said[3] == "Adjusted together (Holm, 1): no filter is shown to differ from as many rows drawn at random"
     assert sentence(["improving"]) == "improving differs from as many rows drawn at random"
+    drawn = here.stage("analysis.report.differences", "ablation=few").stdout
+    assert drawn == "runs/_comparisons/few-ablation.png, .svg\n"
+    assert ">improving<" in (here.folder / "runs" / "_comparisons" / "few-ablation.svg").read_text()
 
 
 def test_filters_without_their_random_rows_are_refused(here):

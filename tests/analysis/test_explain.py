@@ -77,6 +77,10 @@ def test_the_table_says_what_each_mechanism_predicts(finished):
     assert said.startswith("run demo, test: t1 of M_0 and M_1, trained on demo\n")
     assert "Memory of facts would raise t1" in said and "A skill would raise it" in said
     assert "skill trained, too few questions to say" in said
+    drawn = finished.stage("analysis.report.differences", "explain=demo").stdout
+    assert drawn == "runs/_comparisons/demo-explain.png, .svg\n"
+    picture = (finished.folder / "runs" / "_comparisons" / "demo-explain.svg").read_text()
+    assert all(f"{line.split('  ')[0]} (" in picture for line in said.splitlines()[2:] if line[0].islower())
 
 
 def test_two_groups_differ_by_independent_errors():

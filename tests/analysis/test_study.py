@@ -55,6 +55,12 @@ def test_the_table_has_a_line_a_recipe_and_says_what_it_could_compare(studied):
     assert "9 comparisons" in table
     assert table.count("against STaR's first answer") == 2
     assert "paper: t2 against any correct of " in table and "aggregate: t2 against M_0's majority of " in table
+    assert "study-study.png" in studied.stage("analysis.report.differences", "study=study").stdout
+    of_star = studied.run("study-paper-s1-star") / "iter_00" / "metrics.json"
+    of_star.write_text(of_star.read_text().replace('"reward": "in_accuracy"', '"reward": "token_f1"'))
+    done = studied.stage("analysis.study", "sweep=study", check=False)
+    assert done.returncode == 4 and "study-paper-s1-star was scored by another reward" in done.stderr
+    assert "`make baseline-star RUN=study-paper-s1` makes it" in done.stderr
 
 
 @pytest.mark.nightly

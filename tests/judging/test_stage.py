@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from analysis.agreement import compare
-from judging.__main__ import Asking
+from judging.__main__ import Asking, costs_of
 from judging.configured import Settings
 from judging.judge import Answer
 from judging.table import Table
@@ -238,6 +238,9 @@ def test_texts_that_could_not_be_judged_do_not_end_a_stage_that_goes_on(tmp_path
     table.publish("train", "shard.parquet", texts)
     table = ask(Picky(most=0))  # it said no judgement of a whole shard, and is not asked again
     assert all(table.has(text.key) for text in texts)
+    table.publish("test", "other.parquet", texts[:10])  # of a question that two splits share
+    costs = costs_of(table, ["shard.parquet", "other.parquet"])
+    assert (costs["num_texts"], costs["num_asked"], costs["num_unjudged"], costs["prompt_tokens"]) == (50, 50, 48, 150)
 
 
 def test_the_key_is_kept_nowhere(place, monkeypatch):
