@@ -2,7 +2,7 @@
 
 from typing import Any
 
-COLUMNS = "{:<11}{:>9}{:>9}{:>8}{:>8}{:>8}{:>8}{:>8}{:>8}{:>8}{:>8}{:>10}"
+COLUMNS = "{:<11}{:>9}{:>9}{:>8}{:>8}{:>9}{:>8}{:>8}{:>8}{:>8}{:>8}{:>10}"
 
 
 def describe(summary: dict[str, Any], trains: bool = True) -> str:
