@@ -65,7 +65,7 @@ def system_rows() -> Iterator[tuple[str, str]]:
     yield "compilers", f"C: {machine.c_compiler() or 'none'}, C++: {machine.cxx_compiler() or 'none'}"
     yield "headers", str(machine.python_header() or "no Python.h")
     yield "libnuma", "there" if machine.has_library("libnuma.so.1") else "not there"
-    without = "glibc's; libtcmalloc-minimal4 keeps an engine's memory flatter"
+    without = "glibc's; with libtcmalloc-minimal4 engines are faster, and their memory flatter"
     yield "sandbox", shutil.which("bwrap") or "none: reward=unit_tests needs bubblewrap"
     yield "allocator", str(machine.tcmalloc() or without)
     yield "disk", f"{gib(machine.free_disk(ROOT))} free for .venv and runs/ ({ROOT})"
