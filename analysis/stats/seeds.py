@@ -10,12 +10,14 @@ where the seeds matter. Ask for three or more.
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.special import ndtri, stdtr, stdtrit
+from scipy.special import nctdtrinc, stdtr, stdtrit
 
 from analysis.stats.comparisons import ALPHA, POWER, Comparison
 from analysis.stats.counts import FIGURES, QuestionCounts, on_shared_questions
 from analysis.stats.intervals import LEVEL, NUM_RESAMPLES, ROUNDING, Estimate, divide, resampled_sums, unvaried
 from store.errors import BadInput
+
+MANY = 1e6  # degrees of freedom: as good as infinitely many
 
 
 def estimate_over_seeds(
@@ -50,8 +52,15 @@ def compare_over_seeds(
     error, freedom = _spread(after - before, replicates_after - replicates_before)
     difference = _estimate(after - before, error, freedom, len(runs[0].question_ids), lowest=-1.0)
     p_value = 1.0 if error < ROUNDING else float(2 * stdtr(freedom, -abs(difference.value) / error))
-    mde = float((ndtri(1 - ALPHA / 2) + ndtri(POWER)) * error)
+    mde = detectable(freedom) * error if error else 0.0
     return Comparison(difference, mde, p_value, "t over questions and seeds", left_out)
+
+
+def detectable(freedom: float) -> float:
+    """Return the smallest true difference, in standard errors, that a two-sided t-test with so many degrees of freedom
+    finds in 80 % of cases: the noncentrality of Student's t. 2.8 for many, 16.3 for one."""
+    freedom = min(freedom, MANY)
+    return float(nctdtrinc(freedom, 1 - POWER, stdtrit(freedom, 1 - ALPHA / 2)))
 
 
 def _resample(

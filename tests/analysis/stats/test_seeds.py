@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from scipy.special import stdtrit
 
 from analysis.stats.intervals import estimate_figures
-from analysis.stats.seeds import compare_over_seeds, estimate_over_seeds
+from analysis.stats.seeds import compare_over_seeds, detectable, estimate_over_seeds
 from store.errors import BadInput
 
 NUM_QUESTIONS = 400
@@ -72,6 +73,21 @@ def test_comparisons_pair_runs_of_one_seed(make_counts):
     assert comparison.difference.high - comparison.difference.low < 0.06  # far less than the seeds' own spread
     assert comparison.words().startswith("higher by")
     assert 1 < comparison.mde / (comparison.difference.high - comparison.difference.value) < 1.43
+
+
+@pytest.mark.parametrize("freedom", [1, 1.4, 2, 4, 20, float("inf")])
+def test_the_detectable_effect_is_found_in_four_of_five_cases(freedom):
+    rng, many = np.random.default_rng(0), 200_000
+    errors = np.sqrt(rng.chisquare(freedom, many) / freedom) if np.isfinite(freedom) else np.ones(many)
+    found = np.abs(rng.normal(detectable(freedom), size=many) / errors) > stdtrit(min(freedom, 1e6), 0.975)
+    assert found.mean() == pytest.approx(0.8, abs=0.004)
+
+
+def test_few_seeds_that_differ_can_show_little(make_counts):
+    rng = np.random.default_rng(0)
+    two, other = (runs_of(make_counts, rng, 2) for _ in range(2))
+    found = compare_over_seeds(two, other)
+    assert found.mde > found.difference.high - found.difference.value, "less than the interval allows is not detected"
 
 
 def test_runs_that_are_the_same_are_no_difference(make_counts):
