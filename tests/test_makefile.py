@@ -48,6 +48,21 @@ def test_nothing_outlives_a_stopped_make_and_it_goes_on(project, ending):
     assert start_make(project, log, *command).wait(120) == 0, log.read_text()
 
 
+@pytest.mark.parametrize(
+    ("given", "device"),
+    [
+        ([], "device=$(.venv/bin/python -m store.machine $(cat .venv/.accelerator))"),
+        (["ARGS=seed=1 device=cuda"], "device=cuda"),
+        (["LIKE=other"], ""),
+    ],
+)
+def test_a_new_run_takes_the_device_of_the_machine_unless_it_is_given_one(project, given, device):
+    command = ["make", "-n", "iterate", "N=0", "RUN=never-made", *given]
+    done = subprocess.run(command, cwd=project.folder, env=project.environment, capture_output=True, text=True)
+    line = next(line for line in done.stdout.splitlines() if "-m conf run=never-made" in line)
+    assert line.count("device=") == bool(device) and device in line, line
+
+
 @pytest.mark.nightly
 @pytest.mark.parametrize("victim", ["make", "accelerate.commands.launch"])
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGKILL])
