@@ -103,6 +103,9 @@ def test_what_recipes_come_to_is_on_the_screen_in_the_report_and_on_the_cards(re
         report = (recipes.run(recipe) / "report.html").read_text()
         lines = [line for line in screen.splitlines() if line.startswith(expected)]
         assert lines and all(line in report for line in lines), screen
+        of_first = [line for line in screen.splitlines() if line.startswith(("M_0 on test: ", "D_0: "))]
+        start = recipes.quick_stage("analysis.start", f"run={recipe}").stdout
+        assert all(line in start.splitlines() for line in of_first) and "D_1" not in start, start
         if recipe != "both":
             assert lines[0] in (recipes.run(recipe) / "iter_01" / "checkpoint" / "README.md").read_text()
     card = (recipes.run("both") / "iter_00" / "sft" / "README.md").read_text()
