@@ -43,6 +43,14 @@ class Transfer(NamedTuple):
     reward: str
     rows: list[Moved]
 
+    @property
+    def sentence(self) -> str:
+        """Return what the numbers allow to say of the last model; "" where there is M_0 alone."""
+        if not (last := self.rows[-1]).number:
+            return ""
+        learned = f"M_{last.number} of {self.models_of} learned on {self.learned_on}"
+        return f"What {learned}, in {self.run} on {self.source}: {in_words(last)}"
+
 
 def main(argv: list[str]) -> None:
     """Print the tables of a run's transfers, or the number of its last model."""
@@ -123,9 +131,8 @@ def describe(transfer: Transfer) -> Iterator[str]:
     for row in transfer.rows:
         values = (row.figures[figure].with_interval() for figure in FIGURES)
         yield ROW.format(f"M_{row.number}", *values, in_words(row)).rstrip()
-    if (last := transfer.rows[-1]).number:
-        learned = f"M_{last.number} of {transfer.models_of} learned on {transfer.learned_on}"
-        yield f"What {learned}, in {transfer.run} on {transfer.source}: {in_words(last)}"
+    if transfer.sentence:
+        yield transfer.sentence
 
 
 def in_words(row: Moved) -> str:

@@ -109,6 +109,7 @@ def test_it_stands_in_summary_report_and_card(project, home, moved):
         assert f"What M_2 of home learned on local, in {MADE} on other: t1 {words[0]}; t2 {words[1]}" in said
     project.stage("analysis.report", "run=home")
     page = (home.dir / "report.html").read_text()
+    assert f"<p>{read_transfer(moved).sentence}.</p>" in page
     value = read_transfer(moved).rows[2].figures["t2"].value
     assert f'<data value="{value}" data-figure="transfer.{MADE}.2.t2">' in page
     project.stage("analysis.cards", "run=home")
