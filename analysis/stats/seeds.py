@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.special import nctdtrinc, stdtr, stdtrit
 
-from analysis.stats.comparisons import ALPHA, POWER, Comparison
+from analysis.stats.comparisons import ALPHA, POWER, Comparison, minimum_detectable_effect
 from analysis.stats.counts import FIGURES, QuestionCounts, on_shared_questions
 from analysis.stats.intervals import LEVEL, NUM_RESAMPLES, ROUNDING, Estimate, divide, resampled_sums, unvaried
 from store.errors import BadInput
@@ -50,9 +50,11 @@ def compare_over_seeds(
     before, replicates_before = _resample(runs[: len(baselines)], baseline_figure, num_resamples, seed)
     after, replicates_after = _resample(runs[len(baselines) :], other_figure, num_resamples, seed)
     error, freedom = _spread(after - before, replicates_after - replicates_before)
-    difference = _estimate(after - before, error, freedom, len(runs[0].question_ids), lowest=-1.0)
+    num_questions = len(runs[0].question_ids)
+    difference = _estimate(after - before, error, freedom, num_questions, lowest=-1.0)
     p_value = 1.0 if error < ROUNDING else float(2 * stdtr(freedom, -abs(difference.value) / error))
-    mde = detectable(freedom) * error if error else 0.0
+    # Where neither questions nor seeds vary, what one comparison of so many questions that all agree could find.
+    mde = minimum_detectable_effect(num_questions, 0.0) if error < ROUNDING else min(detectable(freedom) * error, 1.0)
     return Comparison(difference, mde, p_value, "t over questions and seeds", left_out)
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import stdtrit
 
+from analysis.stats.comparisons import compare
 from analysis.stats.intervals import estimate_figures
 from analysis.stats.seeds import compare_over_seeds, detectable, estimate_over_seeds
 from store.errors import BadInput
@@ -94,6 +95,7 @@ def test_runs_that_are_the_same_are_no_difference(make_counts):
     runs = runs_of(make_counts, np.random.default_rng(0), 3)
     comparison = compare_over_seeds(runs, runs)
     assert comparison.p_value == 1
+    assert comparison.mde == compare(runs[0], runs[0]).mde > 0
     assert comparison.words().startswith("no difference shown")
 
 
