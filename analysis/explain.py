@@ -14,8 +14,6 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-import pyarrow.compute as pc
-
 from analysis.inspection.selection import read_tables
 from analysis.iterations import finished_iterations
 from analysis.stats.comparisons import Comparison, adjust, compare, difference_of
@@ -30,6 +28,8 @@ from data.rows import Question
 from data.skills import kind_of
 from store.errors import ConfigError, stage_main
 from store.run import Iteration, Run, stage_arguments
+from store.schemas import sft
+from store.shards import iter_shards, required_manifest
 
 ALL, QUESTION, ANSWER, NEITHER = "all", "question trained", "gold answer trained", "neither trained"
 SKILL, OTHER_SKILL = "skill trained", "skill not trained"
@@ -83,15 +83,25 @@ def trained(run: Run, last: int) -> list[Question]:
     """Return the training questions of the rows that M_last has learned from."""
     learned = learned_from(load(run), last)
     iterations = (iteration for iteration in finished_iterations(run) if iteration.number in learned)
-    found = (questions(iteration, "train", kept=True) for iteration in iterations)
-    return list({each.question_id: each for some in found for each in some}.values())
+    found: dict[str, Question] = {}
+    for iteration in iterations:
+        ids = of_rows(iteration)
+        found |= {each.question_id: each for each in questions(iteration, "train") if each.question_id in ids}
+    return list(found.values())
 
 
-def questions(iteration: Iteration, split: str, kept: bool = False) -> list[Question]:
-    """Return the questions of a split's pairs, or of its kept ones, each once."""
+def of_rows(iteration: Iteration) -> set[str]:
+    """Return the ids of the questions of D_n: of kept pairs, and of initial answers trained beside them."""
+    manifest = required_manifest(iteration.sft, "make iterate")
+    schema = sft(manifest.extra.get("is_mixed", False))
+    shards = iter_shards(iteration.sft, manifest, "train", schema, ["question_id"])
+    return {id for _, table in shards for id in table["question_id"].to_pylist()}
+
+
+def questions(iteration: Iteration, split: str) -> list[Question]:
+    """Return the questions of a split's pairs, each once."""
     found: dict[str, Question] = {}
     for table in read_tables(iteration, split):
-        table = table.filter(pc.equal(table["kept"], True)) if kept else table
         columns = (table[name].to_pylist() for name in ("question_id", "question", "answers"))
         found |= {id: Question(id, text, answers, "", 0) for id, text, answers in zip(*columns, strict=True)}
     return list(found.values())

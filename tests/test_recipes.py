@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from analysis.explain import trained
 from store.run import Run
 from store.shards import read_manifest
 
@@ -76,6 +77,13 @@ def test_every_row_is_the_tokens_of_the_sample_that_it_names(recipes):
     assert sum(train["trained_rows"].values()) == manifest.written == len(rows)
     costs = json.loads((recipes.run("both") / "iter_01" / "stats" / "training.json").read_text())
     assert costs["rows"] == len(rows)
+
+
+def test_questions_of_initial_answers_that_are_trained_are_explained_as_trained(recipes):
+    rows = shards(recipes.run("both") / "iter_00" / "sft").to_pylist()
+    of_corrections = {row["question_id"] for row in rows if row["reason"] != "first_turn"}
+    learned = {each.question_id for each in trained(Run("both", recipes.folder / "runs"), 1)}
+    assert learned == {row["question_id"] for row in rows} > of_corrections
 
 
 def test_a_correction_reads_the_first_answers_of_its_question(recipes):
