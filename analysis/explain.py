@@ -19,7 +19,7 @@ from analysis.iterations import finished_iterations
 from analysis.stats.comparisons import Comparison, adjust, compare, difference_of
 from analysis.stats.counts import QuestionCounts, on_shared_questions
 from analysis.stats.intervals import Estimate, estimate_figures
-from analysis.stats.taxonomy import CATEGORIES, classify
+from analysis.stats.taxonomy import CATEGORIES, categories
 from analysis.trajectories import question_counts
 from conf.stored import load, samples_run
 from conf.strategy import answers_from, learned_from
@@ -35,7 +35,6 @@ ALL, QUESTION, ANSWER, NEITHER = "all", "question trained", "gold answer trained
 SKILL, OTHER_SKILL = "skill trained", "skill not trained"
 MIN_QUESTIONS = 2  # of one there is no interval
 COLUMNS = "{:<21}{:>10}   {:<22}{:<22}{:<24}" + "{:>16}" * len(CATEGORIES)
-TEXTS = ("question", "initial_answer", "correction")
 
 
 class Group(NamedTuple):
@@ -149,9 +148,8 @@ def changes(iteration: Iteration) -> dict[str, Counter[str]]:
     """Return {question id: pairs by category of what the correction does} of test."""
     found: dict[str, Counter[str]] = defaultdict(Counter)
     for table in read_tables(iteration, "test"):
-        ids, *texts = (table[name].to_pylist() for name in ("question_id", *TEXTS))
-        for question_id, *pair in zip(ids, *texts, strict=True):
-            found[question_id][classify(*pair)] += 1
+        for question_id, category in zip(table["question_id"].to_pylist(), categories(table), strict=True):
+            found[question_id][category] += 1
     return found
 
 

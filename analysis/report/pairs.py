@@ -10,7 +10,7 @@ import pyarrow as pa
 from analysis.inspection.selection import read_tables
 from analysis.record import RunRecord
 from analysis.report.viewer import Shown
-from analysis.stats.taxonomy import classify
+from analysis.stats.taxonomy import categories
 from store.fingerprint import stable_hash
 from store.run import Run
 from store.schemas import SPLITS, TRANSITIONS
@@ -19,8 +19,6 @@ from store.schemas import SPLITS, TRANSITIONS
 MAX_PAIRS = 60_000
 MAX_TOKENS = 3_000_000
 NUM_EXAMPLES = 2  # of a category and a transition
-
-COLUMNS = ("question_id", "question", "initial_answer", "correction", "transition")
 
 
 @dataclass
@@ -48,15 +46,15 @@ def add_table(
     pairs: Pairs, counter: Counter[tuple[str, str]], table: pa.Table, chosen: set[str], iteration: int
 ) -> None:
     """Count a shard's changes, and keep its examples and the rows of chosen questions."""
-    ids, *texts, transitions = (table[name].to_pylist() for name in COLUMNS)
-    categories = list(map(classify, *texts))
-    changes = list(zip(categories, transitions, strict=True))
+    ids, transitions = (table[name].to_pylist() for name in ("question_id", "transition"))
+    did = categories(table)
+    changes = list(zip(did, transitions, strict=True))
     counter.update(changes)
     for row, change in enumerate(changes):
         if len(examples := pairs.examples[change]) < NUM_EXAMPLES:
             examples += table.slice(row, 1).to_pylist()
     rows = [row for row, question_id in enumerate(ids) if question_id in chosen]
-    pairs.shown.add(table.take(rows), iteration, [categories[row] for row in rows])
+    pairs.shown.add(table.take(rows), iteration, [did[row] for row in rows])
 
 
 def choose_questions(record: RunRecord) -> dict[str, set[str]]:

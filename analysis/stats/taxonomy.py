@@ -15,6 +15,10 @@ import re
 from collections.abc import Iterator
 from functools import lru_cache
 
+import pyarrow as pa
+
+from store.thinking import all_without_thinking
+
 CATEGORIES = {
     "unchanged": "The same text, character for character.",
     "refusal": "No answer: empty, says that it does not know or cannot tell, or only repeats the question.",
@@ -29,6 +33,7 @@ CATEGORIES = {
 }
 
 WORD = re.compile(r"\d+(?:[.,:]\d+)*|[^\W\d_]+")
+VERDICT = re.compile(r"\W*\w+\W*")  # the first word of a text, with the marks around it
 MARK = re.compile(r"\banswer(?:\s*\*{0,2}:|\s+(?:is|was)\b:?)", re.IGNORECASE)
 DECLINES = re.compile(
     r"\b(?:i|we)(?:\s+am|'m|\s+are|'re)\s+(?:\w+\s+)?(?:sorry|unable|not\s+(?:sure|able|aware|certain))\b"
@@ -54,6 +59,17 @@ NUMBERS = frozenset(
     third fourth fifth sixth seventh eighth ninth tenth january february march april june july august september
     october november december monday tuesday wednesday thursday friday saturday sunday""".split()  # noqa: SIM905
 )
+
+
+def categories(pairs: pa.Table) -> list[str]:
+    """Return one of CATEGORIES for each of some trajectories. Where corrections begin with a verdict, it is what the
+    answer behind it does: the initial answer again, or the text that replaces it."""
+    questions, before, after = (pairs[name].to_pylist() for name in ("question", "initial_answer", "correction"))
+    if "verdict" in pairs.column_names:
+        replaced = (VERDICT.sub("", text, count=1) for text in all_without_thinking(after))
+        answers = zip(pairs["verdict"].to_pylist(), before, replaced, after, strict=True)
+        after = [{"keep": kept, "replace": new}.get(verdict, text) for verdict, kept, new, text in answers]
+    return list(map(classify, questions, before, after))
 
 
 def classify(question: str, initial_answer: str, correction: str) -> str:

@@ -4,9 +4,10 @@ import json
 from collections import Counter
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
-from analysis.stats.taxonomy import CATEGORIES, classify
+from analysis.stats.taxonomy import CATEGORIES, categories, classify
 
 LABELLED = Path(__file__).parent / "labelled_pairs.jsonl"
 FRANCE = "what is the capital of france"
@@ -79,3 +80,14 @@ def test_the_rules_agree_with_a_reader(part, at_least):
     pairs = [(row["label"], classify(row["question"], row["initial_answer"], row["correction"])) for row in chosen]
     assert len(pairs) == 95
     assert kappa(pairs) >= at_least
+
+
+def test_a_correction_with_a_verdict_does_what_the_answer_behind_it_does():
+    pairs = [("Paris", "Yes", "keep"), ("Paris", "**Yes.** Lyon", "keep"), ("Paris", '"No". Lyon', "replace"),
+             ("1918", "No, 1945", "replace"), ("Paris", "<think>No.</think>No. Lyon, France", "replace"),
+             ("Paris", "", "missing")]  # fmt: skip
+    before, after, verdicts = zip(*pairs, strict=True)
+    columns = {"question": [WAR] * len(pairs), "initial_answer": before, "correction": after}
+    found = categories(pa.table(columns | {"verdict": verdicts}))
+    assert found == ["unchanged", "unchanged", "other_entity", "number_or_date", "other_entity", "refusal"]
+    assert categories(pa.table(columns)) == [classify(WAR, *texts) for texts in zip(before, after, strict=True)]
