@@ -17,7 +17,7 @@ from analysis.stats.intervals import Estimate, estimate_figures
 from analysis.trajectories import question_counts
 from conf.stored import load, read_settings
 from store.errors import ConfigError, stage_main
-from store.run import Run, stage_arguments
+from store.run import Run, is_run_name, stage_arguments
 
 FIGURES = ("t1", "t2")
 ROW = "{:<6}{:<22}{:<22}{}"
@@ -80,7 +80,8 @@ def transfers(run: Run) -> list[Transfer]:
     if read_settings(run.config).get("models_of"):
         of = [run]
     else:
-        others = sorted(run.root.glob(f"{run.name}-on-*/config.yaml"))
+        paths = sorted(run.root.glob(f"{run.name}-on-*/config.yaml"))
+        others = [path for path in paths if is_run_name(path.parent.name)]  # not a copy that somebody has put aside
         of = [Run(path.parent.name, run.root) for path in others if read_settings(path).get("models_of") == run.name]
     return [read_transfer(each) for each in of if finished_iterations(each)]
 

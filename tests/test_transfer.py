@@ -79,6 +79,13 @@ def test_every_model_gives_its_own_first_answers(moved):
         assert len(query(f"select 1 from '{moved.iteration(n).initial_answers}/test-*.parquet'")) == 9
 
 
+def test_a_copy_that_somebody_has_put_aside_is_no_transfer(tmp_path):
+    for name, models_of in (("home", "null"), (f"{MADE} (copy)", "home")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.yaml").write_text(f"models_of: {models_of}\n")
+    assert transfers(Run("home", tmp_path)) == []
+
+
 def test_its_figures_are_those_of_its_trajectories(moved):
     transfer = read_transfer(moved)
     assert (transfer.models_of, transfer.source, transfer.reward) == ("home", "other", "in_accuracy")
