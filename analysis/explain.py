@@ -21,7 +21,7 @@ from analysis.stats.counts import QuestionCounts, on_shared_questions
 from analysis.stats.intervals import Estimate, estimate_figures
 from analysis.stats.taxonomy import CATEGORIES, categories
 from analysis.trajectories import question_counts
-from conf.stored import load, samples_run
+from conf.stored import load, taught_run
 from conf.strategy import answers_from, learned_from
 from data.overlap import find_overlap
 from data.rows import Question
@@ -73,7 +73,7 @@ def explained(run: Run) -> Explained:
             f"{run.dir}: M_0 gives all first answers on test (strategy={config.strategy.name}), so t1 cannot change: "
             f"`make transfer RUN={run.name} ON=own` asks every M_n, then `make explain RUN={run.name}-on-own`"
         )
-    taught = Run(load(samples_run(run)).models_of or samples_run(run).name, run.root)
+    taught = taught_run(run)
     groups = measure(iterations[0], iterations[-1], group(trained(taught, last), questions(iterations[0], "test")))
     return Explained(taught.name, last, groups)
 

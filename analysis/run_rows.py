@@ -11,7 +11,7 @@ from analysis.stats.intervals import Estimate, estimate_figures
 from analysis.stats.selection import best
 from analysis.trajectories import question_counts
 from conf.identity import same_but_seed
-from conf.stored import load
+from conf.stored import load, taught_run
 from store.errors import ConfigError
 from store.run import Run
 from store.shards import required_manifest
@@ -19,8 +19,9 @@ from store.shards import required_manifest
 
 @dataclass(frozen=True)
 class RunRow:
-    """One run. test: {iteration: sums}; num_kept: {iteration: rows it kept}; best: its validation-best iteration;
-    experiment: equal for runs that differ in their seed alone."""
+    """One run. test: {iteration: sums}; num_kept: {iteration: rows kept of it}, of those that were trained the
+    ones of the run that did; best: its validation-best iteration; experiment: equal for runs that differ in their seed
+    alone."""
 
     run: str
     strategy: str
@@ -55,7 +56,8 @@ def read_row(run: Run) -> RunRow:
         raise ConfigError(f"{run.dir} has no scored iteration: run `make iterate RUN={run.name}` first")
     validation = {it.number: question_counts(it, "validation") for it in iterations}
     test = {it.number: question_counts(it, "test") for it in iterations}
-    kept = {it.number: required_manifest(it.sft, "make iterate").written for it in iterations}
+    trained = (taught_run(run).iteration(it.number) for it in iterations[:-1])  # the last one's are for a model to come
+    kept = {it.number: required_manifest(it.sft, "make iterate").written for it in trained}
     return make_row(run.name, load(run, rescored=True).model_dump(mode="json"), validation, test, kept)
 
 

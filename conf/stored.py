@@ -81,6 +81,12 @@ def samples_run(run: Run) -> Run:
     return Run(name, run.root) if isinstance(name, str) else run
 
 
+def taught_run(run: Run) -> Run:
+    """Return the run whose rows have trained the models that answer in `run`: its own, or those of another."""
+    source = samples_run(run)
+    return Run(load(source).models_of or source.name, run.root)
+
+
 def with_checksum(text: bytes) -> bytes:
     """`text` with its sha256 as a last line: config.yaml is written once, and every bit of it counts."""
     return text + f"digest: {digest_bytes(text)}\n".encode()

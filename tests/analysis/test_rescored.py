@@ -39,6 +39,14 @@ def test_kept_rows_and_judgements_are_those_of_the_trajectories(place):
     assert line[-1] == f"{(alike / pairs - chance) / (1 - chance):.2f}"
 
 
+def test_rows_of_a_table_of_runs_are_those_that_their_models_were_trained_on(place):
+    pairs = "/iter_00/trajectories/train-*.parquet' where kept"
+    ours, theirs = (duckdb.sql(f"select 1 from '{place.run(name)}{pairs}").fetchall() for name in ("demo", "f1"))
+    assert len(ours) != len(theirs)
+    said = place.quick_stage("analysis.runs", "runs=demo,f1").stdout.splitlines()
+    assert [line.split()[:2] for line in said[1:3]] == [["demo", f"{len(ours)}"], ["f1", f"{len(ours)}"]]
+
+
 def test_a_judge_scores_the_same_samples(place):
     settings = ("reward=judge", "judge=model", "judge/prompt=reference_free", "reward.max_unscorable=1")
     place.quick_stage("conf", "run=judged", "like=demo", "samples_of=demo", *settings)
