@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from analysis import ablation, explain, study, transfer
 from analysis.report.drawing import BLUE, INK, MUTED, PANEL, STYLE, draw_legend, png, svg
-from analysis.stats.comparisons import ALPHA, Comparison, adjust
+from analysis.stats.comparisons import Comparison, adjust
 from store.errors import ConfigError, stage_main
 from store.publish import write_atomic
 from store.run import RUNS, Run, stage_arguments
@@ -72,7 +72,7 @@ QUESTIONS: Mapping[str, Callable[[str], Iterator[tuple[str, str, Compared]]]] = 
 
 
 def lines(title: str, compared: Compared) -> Figure:
-    """Draw comparisons from top to bottom. Filled are those that differ once all are adjusted together (Holm); a
+    """Draw comparisons from top to bottom. Filled are those of which the words say so, all adjusted together (Holm); a
     comparison without a value has its name alone."""
     p_values = adjust([each.p_value for _, each in compared])
     with matplotlib.rc_context(STYLE | {"axes.grid.axis": "x"}):
@@ -80,7 +80,7 @@ def lines(title: str, compared: Compared) -> Figure:
         axes = figure.add_subplot()
         for row, ((_, each), p_value) in enumerate(zip(compared, p_values, strict=True)):
             value, low, high = (100 * number for number in (each.difference.value, *each.difference[1:3]))
-            shown = p_value <= ALPHA
+            shown = each.words(p_value).startswith(("higher", "lower"))
             label = "differs" if shown else "no difference shown"
             known = axes.get_legend_handles_labels()[1]
             axes.hlines(row, low, high, color=BLUE if shown else MUTED, linewidth=1.4)

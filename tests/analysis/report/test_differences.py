@@ -1,13 +1,16 @@
 """A picture of comparisons: where each dot and line stands, and which are filled."""
 
+import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 
 from analysis.report.differences import lines, main
 from analysis.report.drawing import BLUE, MUTED, svg
-from analysis.stats.comparisons import Comparison
+from analysis.stats.comparisons import Comparison, compare
+from analysis.stats.counts import QuestionCounts
 from analysis.stats.intervals import Estimate
 from store.errors import ConfigError
+from store.schemas import TRANSITIONS
 
 NAN = float("nan")
 
@@ -31,6 +34,20 @@ def test_every_comparison_is_a_line_where_its_interval_is_filled_where_it_differ
     assert [to_hex(part.get_color()[0]) for part in axes.collections] == [BLUE, *[MUTED] * 3]
     assert axes.get_ylim()[0] > axes.get_ylim()[1], "the first is on top"
     assert svg(figure, "study") == svg(lines("Title", compared), "study"), "the same bytes twice"
+
+
+def test_a_dot_is_filled_where_the_words_claim_a_difference():
+    # nine questions that all gain the same: the test finds it, the interval of so few does not exclude zero
+    ids = np.array([f"q{number}" for number in range(9)])
+    nothing = dict.fromkeys(TRANSITIONS, np.zeros(9))
+    before, after = (
+        QuestionCounts(ids, nothing | {"c->c": np.full(9, right), "i->i": np.full(9, 3 - right)})
+        for right in (1.0, 2.0)
+    )
+    compared = compare(before, after)
+    assert compared.p_value < 0.05 and compared.words().startswith("no difference shown")
+    (axes,) = lines("Title", [("gain", compared)]).axes
+    assert [dot.get_label() for dot in axes.get_lines() if dot.get_marker() == "o"] == ["no difference shown"]
 
 
 @pytest.mark.parametrize("given", [[], ["study=a", "explain=b"]])
