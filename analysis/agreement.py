@@ -97,10 +97,13 @@ def compare(iteration: Iteration, num_shown: int) -> list[Compared]:
 
 
 def texts_of(pairs: list[dict[str, Any]], split: str) -> Iterator[dict[str, Any]]:
-    """Yield every different text of the questions in a shard with its rewards; a question is in one shard."""
+    """Yield every different text of the questions in a shard with its rewards; a question is in one shard. A verdict
+    that keeps the initial answer is no text of its own: that answer is what was scored."""
     seen = set()
     for pair in pairs:
         for side, name in (("initial", "initial_answer"), ("correction", "correction")):
+            if side == "correction" and pair.get("verdict") == "keep":
+                continue
             if (key := (pair["question_id"], pair[name])) not in seen:
                 seen.add(key)
                 rewards = {
