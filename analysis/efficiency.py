@@ -79,8 +79,10 @@ def expectations(run: Run) -> list[StartEstimate]:
     first = finished_iterations(run)[:1]
     if not first:
         raise ConfigError(f"{run.dir} has no scored iteration: run `make iterate N=0 RUN={run.name}` first")
-    sampling = load(run).sampling
-    inits, corrs = (range(1, min(most, MOST) + 1) for most in (sampling.num_initial, sampling.num_corrections))
+    settings = load(run)
+    sampling, fewest = settings.sampling, settings.prompt.num_answers  # which a correction reads
+    inits = range(fewest, max(fewest, min(sampling.num_initial, MOST)) + 1)
+    corrs = range(1, min(sampling.num_corrections, MOST) + 1)
     return start_estimates(sample_pool(first[0]), list(product(inits, corrs)))
 
 

@@ -2,8 +2,9 @@
 
     python -m analysis.start run=demo [questions=500]
 
-For every N_init x N_corr up to the run's own: P(at least one improving pair), rows to expect, tokens, and minutes of a
-worker. These are the paper's rows; of a run with another recipe, what it kept of each kind at its own size.
+For every N_init x N_corr up to the run's own, N_init from what a correction reads: P(at least one improving pair), rows
+to expect, tokens, and minutes of a worker. These are the paper's rows; of a run with another recipe, what it kept of
+each kind at its own size.
 """
 
 from analysis import recipes
@@ -36,7 +37,8 @@ def describe(run: Run, num_questions: int | None = None) -> str:
     if not (first.trajectories / MANIFEST).exists():
         raise ConfigError(f"{first.dir} is not scored: run `make iterate N=0 RUN={run.name}` first")
     config = load(run)
-    sizes = range(1, config.sampling.num_initial + 1), range(1, config.sampling.num_corrections + 1)
+    fewest = config.prompt.num_answers  # initial answers, which a correction reads
+    sizes = range(fewest, config.sampling.num_initial + 1), range(1, config.sampling.num_corrections + 1)
     grid = [(i, j) for i in sizes[0] for j in sizes[1] if is_shown(i, sizes[0]) and is_shown(j, sizes[1])]
     estimates = start_estimates(sample_pool(first), grid, num_questions, seconds_per_token(first))
     return "\n".join([f"run {run.name}: what one iteration can expect of M_0 (95 % intervals)", HEADER,

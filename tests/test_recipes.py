@@ -99,6 +99,13 @@ def test_a_correction_reads_the_first_answers_of_its_question(recipes):
         assert row["initial_answer"] == of_question[row["init_index"]]
 
 
+@pytest.mark.parametrize("command", ["analysis.start", "analysis.efficiency"])
+def test_sizes_have_as_many_first_answers_as_a_correction_reads(recipes, command):
+    said = recipes.quick_stage(command, "run=aggregate").stdout.splitlines()
+    sizes = [tuple(map(int, line.split()[:2])) for line in said if line[:6].strip().isdecimal()]
+    assert sizes == [(3, 1), (3, 2), (4, 1), (4, 2)]
+
+
 def test_what_recipes_come_to_is_on_the_screen_in_the_report_and_on_the_cards(recipes):
     for recipe, expected in (
         ("both", "D_0: "),

@@ -105,9 +105,10 @@ def start_table(runs: Sequence[Run], records: Sequence[RunRecord]) -> list[Start
         return record.settings["sampling"]["num_initial"] * record.settings["sampling"]["num_corrections"]
 
     run, record = max(zip(runs, records, strict=True), key=lambda pair: size(pair[1]))
-    sampling = record.settings["sampling"]
+    sampling, fewest = record.settings["sampling"], record.settings["prompt"].get("num_answers", 1)
     if record.settings["compat"].get("cross_pairing"):  # a correction must belong to one initial answer
         return []
-    grid = [(i, j) for i in SIDES for j in SIDES if i <= sampling["num_initial"] and j <= sampling["num_corrections"]]
+    inits, corrs = range(fewest, sampling["num_initial"] + 1), range(1, sampling["num_corrections"] + 1)
+    grid = [(i, j) for i in SIDES for j in SIDES if i in inits and j in corrs]
     first = run.iteration(0)
-    return start_estimates(sample_pool(first), grid, seconds_per_token=seconds_per_token(first))
+    return [] if not grid else start_estimates(sample_pool(first), grid, seconds_per_token=seconds_per_token(first))
