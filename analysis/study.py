@@ -151,7 +151,8 @@ class Several(NamedTuple):
 
 def of_several(recipe: Recipe) -> Several | None:
     """Return the majority of so many answers of M_0 as take the tokens of a recipe's answer; where these are fewer than
-    three, any correct one of them, which no majority can beat. None where the samples were not made."""
+    three, any correct one of them, which no majority can beat; one at the least, though it takes more. None where the
+    samples were not made."""
     runs = made_for(recipe, "m0", 0)
     if not runs:
         return None
@@ -159,13 +160,15 @@ def of_several(recipe: Recipe) -> Several | None:
     for row, found in zip(recipe.rows, samples, strict=True):
         number = sum(map(len, found.values()))
         wanted = answer_tokens(row) * number / votes.num_tokens(found)
-        sizes.append(min(number / len(found), wanted))
+        sizes.append(min(number / len(found), max(1, wanted)))
         shares.append(sizes[-1] / wanted)
     is_majority, mean = min(sizes) >= MIN_VOTES, sum(sizes) / len(sizes)
     choose = votes.majority if is_majority else votes.any_right
     name = f"M_0's majority of {mean:.1f}" if is_majority else f"any correct of {mean:.1f} answers of M_0"
     if min(shares) < 1 - EQUAL:
         name += f" (only {min(shares):.0%} of its tokens)"
+    elif max(shares) > 1 + EQUAL:
+        name += f" ({max(shares):.0%} of its tokens)"
     chosen = [votes.decide(votes.first_of(each, size), choose) for each, size in zip(samples, sizes, strict=True)]
     return Several(name, chosen)
 

@@ -149,7 +149,7 @@ def answers_voted(run: Run, last: Iteration, own: Answers, spent: int) -> Iterat
 
 def of_many(run: Run, last: Iteration, own: Answers) -> Iterator[Baseline]:
     """Yield the majority of k answers of M_0, and any correct one of them: k takes the tokens of the run's pairs on
-    test."""
+    test, and is 1 at the least."""
     names = (
         "M_0, majority of k answers (self-consistency)",
         "M_0, any of k correct (upper bound: needs the gold answer)",
@@ -162,14 +162,15 @@ def of_many(run: Run, last: Iteration, own: Answers) -> Iterator[Baseline]:
     compared_with = "one correction" if load(run).eval.num_samples == 1 else "majority"
     samples = votes.read_samples(found[0], "initial")
     available, allowed = sum(map(len, samples.values())) / len(samples), inference_tokens(last)
-    k = min(available, available * allowed / votes.num_tokens(samples))
+    afforded = min(available, available * allowed / votes.num_tokens(samples))
+    k = max(1, afforded)
     used = votes.first_of(samples, k)
     tokens = votes.num_tokens(used)
     for name, choose in zip(names, (votes.majority, votes.any_right), strict=True):
         name = name.replace("of k", f"of {k:.1f}")
         if choose is votes.majority and k < MIN_VOTES:
             pairs = load(run).eval.num_samples
-            affords = f"a run with eval.num_samples={math.ceil(MIN_VOTES * pairs / k)} affords them"
+            affords = f"a run with eval.num_samples={math.ceil(MIN_VOTES * pairs / afforded)} affords them"
             yield Baseline(name, None, f"a majority takes {MIN_VOTES} answers: {affords}")
         else:
             answers = Answers(votes.decide(used, choose), "t1")

@@ -5,6 +5,8 @@ import subprocess
 
 import pytest
 
+from analysis import study
+from analysis.baselines.votes import Sample
 from conf.__main__ import composed
 from store.fingerprint import flatten
 from store.run import Run
@@ -35,6 +37,16 @@ def test_recipes_share_the_samples_of_m_0_where_these_are_the_same():
     assert "eval.num_samples=3" in found["aggregate"]["overrides"]
     assert {"seed=0", "eval.num_samples=1"} <= set(found["both"]["overrides"])
     assert not any("recipe" in override for override in found["both"]["overrides"])
+
+
+def test_m_0_answers_every_question_where_one_of_its_answers_takes_more_tokens_than_the_recipes(monkeypatch):
+    samples = {f"q{number}": [Sample("Paris", True, 20)] * 2 for number in range(40)}
+    monkeypatch.setattr(study, "made_for", lambda *_: [Run("a-m0"), Run("b-m0")])
+    monkeypatch.setattr(study.votes, "read_samples", lambda *_: samples)
+    monkeypatch.setattr(study, "answer_tokens", lambda row: 10.0)
+    several = study.of_several(study.Recipe("paper", [None, None]))
+    assert several.name == "any correct of 1.0 answers of M_0 (200% of its tokens)"
+    assert all(counts.sums["c->c"].all() for counts in several.counts)
 
 
 @pytest.mark.nightly
