@@ -133,7 +133,7 @@ def read_rows(plan: Plan, check: RowCheck, template_args: dict[str, Any]) -> pa.
         check.refuse(str(kept.folder), kept.made_by)
     assert check.num_rows == plan.num_rows, f"{check.num_rows} rows, {plan.num_rows} stated"
     rows = pa.concat_tables(tables).combine_chunks()
-    return without_repeats(rows) if len(plan.rows) > 1 else rows
+    return without_repeats(rows) if plan.settings["rows"] == "all" else rows
 
 
 def archive_stale_outputs(iteration: Iteration) -> None:

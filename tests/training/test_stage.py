@@ -58,12 +58,13 @@ def test_the_strategy_decides_which_checkpoint_is_fine_tuned(make_run, make_rows
 
 def test_replay_trains_on_every_iterations_rows_once(make_run, make_rows):
     run, first, second = make_run("training.rows=all"), make_rows(16), make_rows(8, seed=1)
-    publish_rows(run, 0, first)
+    publish_rows(run, 0, pa.concat_tables([first, first.slice(0, 3)]))
     publish_rows(run, 1, pa.concat_tables([first.slice(4, 8), second]))
     train(run, 1)
     train(run, 2)
-    stats = json.loads((run.iteration(2).stats / "training.json").read_text())
-    assert (stats["rows"], stats["rows_kept"]) == (16 + 8, {"iter_00": 16, "iter_01": 16})
+    of_first, stats = (json.loads((run.iteration(n).stats / "training.json").read_text()) for n in (1, 2))
+    assert (of_first["rows"], of_first["rows_kept"]) == (16, {"iter_00": 16 + 3})
+    assert (stats["rows"], stats["rows_kept"]) == (16 + 8, {"iter_00": 16 + 3, "iter_01": 16})
     trained = pa.concat_tables([first, second])
     assert stats["trained_tokens"] == sum(map(sum, trained["completion_mask"].to_pylist()))
     parents = locate(run, 2)[1].parents
