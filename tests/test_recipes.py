@@ -151,6 +151,10 @@ def test_the_presets_compose(workspace, recipe):
     workspace.quick_stage("conf", "run=demo", *workspace.settings, recipe, *settings)
 
 
+def test_replay_goes_with_the_authors_code(workspace):
+    workspace.quick_stage("conf", "run=demo", *workspace.settings, "training.rows=all", "compat=paper")
+
+
 def test_a_run_of_an_earlier_version_is_what_it_was(workspace):
     workspace.start("demo")
     config = yaml.safe_load((workspace.run("demo") / "config.yaml").read_text())
