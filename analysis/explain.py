@@ -74,7 +74,9 @@ def explained(run: Run) -> Explained:
             f"`make transfer RUN={run.name} ON=own` asks every M_n, then `make explain RUN={run.name}-on-own`"
         )
     taught = taught_run(run)
-    groups = measure(iterations[0], iterations[-1], group(trained(taught, last), questions(iterations[0], "test")))
+    first, last_one = iterations[0], iterations[-1]
+    asked = {each.question_id: each for some in (first, last_one) for each in questions(some, "test")}
+    groups = measure(first, last_one, group(trained(taught, last), list(asked.values())))
     return Explained(taught.name, last, groups)
 
 
@@ -127,21 +129,23 @@ def measure(first: Iteration, last: Iteration, groups: Mapping[str, set[str]]) -
     did = changes(first), changes(last)
     scored = set(before.question_ids.tolist())  # of both; of others no pair could be
     return [
-        measure_group(name, before, after, ids & scored, did)
+        measure_group(name, before, after, ids & scored, len(ids - scored), did)
         for name, ids in groups.items()
         if len(ids & scored) >= MIN_QUESTIONS
     ]
 
 
 def measure_group(
-    name: str, before: QuestionCounts, after: QuestionCounts, ids: set[str], did: Sequence[Mapping[str, Counter[str]]]
-) -> Group:
+    name: str, before: QuestionCounts, after: QuestionCounts, ids: set[str], num_left_out: int,
+    did: Sequence[Mapping[str, Counter[str]]],
+) -> Group:  # fmt: skip
     """Estimate t1 of both models on some questions, its change, and what their corrections did."""
     old, new = (counts.restricted_to(sorted(ids)) for counts in (before, after))
     first, last = (estimate_figures(counts, ["t1"])["t1"] for counts in (old, new))
     by_first, by_last = (sum((of_model[each] for each in ids), Counter[str]()) for of_model in did)
     shares = {name: (by_first[name] / by_first.total(), by_last[name] / by_last.total()) for name in CATEGORIES}
-    return Group(name, (first, last), compare(old, new, "t1", "t1"), shares)
+    change = compare(old, new, "t1", "t1")._replace(num_left_out=num_left_out)
+    return Group(name, (first, last), change, shares)
 
 
 def changes(iteration: Iteration) -> dict[str, Counter[str]]:

@@ -59,7 +59,9 @@ def test_figures_of_a_group_are_those_of_its_trajectories(demo):
     first, last = demo.iteration(0), demo.iteration(1)
     ids = {each.question_id for each in questions(first, "test")}
     some = set(sorted(ids)[:4])
-    everything, part = measure(first, last, {ALL: ids, ANSWER: some, NEITHER: {"unknown"}})
+    everything, part = measure(first, last, {ALL: ids | {"unscored"}, ANSWER: some, NEITHER: {"unknown"}})
+    assert everything.change.words().endswith("on the questions that all have (1 left out)")
+    assert part.change.num_left_out == 0
     for found, wanted in ((everything, ids), (part, some)):
         for n, iteration in enumerate((first, last)):
             rows = f"'{iteration.trajectories}/test-*.parquet' where question_id in {tuple(sorted(wanted))}"
