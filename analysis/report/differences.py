@@ -9,6 +9,7 @@ Reads what analysis.transfer, explain, ablation or study read of that run or swe
 name>-<question>.png and .svg, for transfer of each run that it made.
 """
 
+import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import matplotlib
@@ -22,6 +23,7 @@ from store.publish import write_atomic
 from store.run import RUNS, Run, stage_arguments
 
 LINE = 0.24  # inches of height for a comparison
+TITLE = 60  # characters that a line of the title has room for; a run's name may have a hundred
 Compared = Sequence[tuple[str, Comparison]]
 
 
@@ -89,7 +91,7 @@ def lines(title: str, compared: Compared) -> Figure:
         axes.axvline(0, color=INK, linewidth=0.8)
         axes.set_ylim(len(compared) - 0.5, -0.5)
         axes.set_yticks(range(len(compared)), [name for name, _ in compared])
-        axes.set_title(title, pad=20)
+        axes.set_title(textwrap.fill(title, TITLE), pad=20)
         axes.set_xlabel("difference (points), 95 % interval")
         draw_legend(axes)
     return figure
