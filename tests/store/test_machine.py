@@ -89,11 +89,13 @@ def test_cores_are_the_fewest_of_affinity_and_quotas(tmp_path, monkeypatch, cgro
         ("processor\t: 0\nflags\t\t: fpu fma avx avx2\n\nprocessor\t: 1\nflags\t\t: fpu fma avx avx2\n", "cpu_avx2"),
         ("processor\t: 0\nflags\t\t: fpu fma avx avx2 avx512f avx512_bf16\n", "cpu"),
         ("processor\t: 0\nBogoMIPS\t: 50.0\nFeatures\t: fp asimd bf16\n", "cpu"),  # of another architecture
+        (None, "cpu"),  # macOS has no /proc
     ],
 )
 def test_a_new_run_is_in_float32_where_bfloat16_is_slow(tmp_path, cpuinfo, preset):
-    (tmp_path / "proc").mkdir()
-    (tmp_path / "proc" / "cpuinfo").write_text(cpuinfo)
+    if cpuinfo is not None:
+        (tmp_path / "proc").mkdir()
+        (tmp_path / "proc" / "cpuinfo").write_text(cpuinfo)
     assert multiplies_bfloat16(tmp_path) == (preset == "cpu")
     assert device_preset("cpu", tmp_path) == preset
     assert device_preset("cuda", tmp_path) == "cuda"
