@@ -14,6 +14,8 @@ from generation.engines.vllm import takes_our_top_p
 
 VOCABULARY = 6000
 ROUNDING = 2e-6  # of a probability summed up in float32
+# Thousands of equal ones round one way: 9e-6 with AVX2, less with AVX-512.
+ROUNDINGS = {"two values": 2e-5}
 
 
 def normal(scale: float, rows: int = 24) -> torch.Tensor:
@@ -42,12 +44,12 @@ def theirs(logits: torch.Tensor, top_p: float) -> torch.Tensor:
     return apply_top_k_top_p_pytorch(logits.clone(), None, torch.full((len(logits),), top_p), allow_cpu_sync=True)
 
 
-def nucleus(logits: torch.Tensor, top_p: float) -> tuple[torch.Tensor, torch.Tensor]:
+def nucleus(logits: torch.Tensor, top_p: float, rounding: float = ROUNDING) -> tuple[torch.Tensor, torch.Tensor]:
     """(kept, certain): the definition in double precision, and whether rounding does not matter in a row."""
     ranked, order = logits.double().sort(dim=-1, descending=True, stable=True)  # of equals, the lowest id first
     before = ranked.softmax(-1).cumsum(-1) - ranked.softmax(-1)
     kept = torch.zeros_like(logits, dtype=torch.bool).scatter(-1, order, before < top_p)
-    return kept & (logits > -torch.inf), ((before - top_p).abs() > ROUNDING).all(-1)
+    return kept & (logits > -torch.inf), ((before - top_p).abs() > rounding).all(-1)
 
 
 @pytest.mark.parametrize("top_p", [0.1, 0.5, 0.9, 0.999])
@@ -55,7 +57,7 @@ def nucleus(logits: torch.Tensor, top_p: float) -> tuple[torch.Tensor, torch.Ten
 def test_the_nucleus_is_vllms_own_and_that_of_the_definition(kind, top_p):
     logits = LOGITS[kind]
     found, own = ours(logits, top_p), theirs(logits, top_p)
-    kept, certain = nucleus(logits, top_p)
+    kept, certain = nucleus(logits, top_p, ROUNDINGS.get(kind, ROUNDING))
     assert torch.equal((found > -torch.inf)[certain], kept[certain])
     assert torch.equal(found[found > -torch.inf], logits[found > -torch.inf])
     # vLLM breaks ties by chance, so the logits it keeps are the same and the tokens are but for those at the end
