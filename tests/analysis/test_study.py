@@ -2,12 +2,14 @@
 
 import shutil
 import subprocess
+from types import SimpleNamespace
 
 import pytest
 
 from analysis import study
 from analysis.baselines.votes import Sample
 from conf.__main__ import composed
+from store.errors import BadInput
 from store.fingerprint import flatten
 from store.run import Run
 from sweep import pools
@@ -68,11 +70,17 @@ def test_the_table_has_a_line_a_recipe_and_says_what_it_could_compare(studied):
     assert table.count("against STaR's first answer") == 2
     assert "paper: t2 against any correct of " in table and "aggregate: t2 against M_0's majority of " in table
     assert "study-study.png" in studied.stage("analysis.report.differences", "study=study").stdout
-    of_star = studied.run("study-paper-s1-star") / "iter_00" / "metrics.json"
-    of_star.write_text(of_star.read_text().replace('"reward": "in_accuracy"', '"reward": "token_f1"'))
-    done = studied.stage("analysis.study", "sweep=study", check=False)
-    assert done.returncode == 4 and "study-paper-s1-star was scored by another reward" in done.stderr
-    assert "`make baseline-star RUN=study-paper-s1` makes it" in done.stderr
+
+
+def test_a_baseline_that_is_not_like_its_run_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs" / "a-star" / "iter_01").mkdir(parents=True)
+    (tmp_path / "runs" / "a-star" / "iter_01" / "metrics.json").write_text("{}")
+    monkeypatch.setattr(study, "missing", lambda run, made, found, number: f"{made.dir} was scored by another reward")
+    recipe = study.Recipe("paper", [SimpleNamespace(run="a")])
+    with pytest.raises(BadInput, match=r"a-star was scored by another reward.*`make baseline-star RUN=a`"):
+        study.baseline(recipe, "star", 1)
+    assert study.baseline(recipe, "m0", 0) == [], "it was not made"
 
 
 @pytest.mark.nightly
