@@ -16,10 +16,9 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from analysis import ablation, explain, study, transfer
-from analysis.report.drawing import BLUE, INK, MUTED, PANEL, STYLE, draw_legend, png, svg
+from analysis.report.drawing import BLUE, INK, MUTED, PANEL, STYLE, draw_legend, write_figure
 from analysis.stats.comparisons import Comparison, adjust
 from store.errors import ConfigError, stage_main
-from store.publish import write_atomic
 from store.run import RUNS, Run, stage_arguments
 
 LINE = 0.24  # inches of height for a comparison
@@ -35,11 +34,7 @@ def main(argv: list[str]) -> None:
         raise ConfigError(f"one of {', '.join(f'{key}=<name>' for key in QUESTIONS)} was expected")
     ((question, name),) = asked.items()
     for stem, title, compared in QUESTIONS[question](name):
-        figure = lines(title, compared)
-        path = RUNS / "_comparisons" / f"{stem}-{question}"
-        for ending, content in (("png", png(figure)), ("svg", svg(figure, question))):
-            write_atomic(path.with_name(f"{path.name}.{ending}"), content, replace=True)
-        print(f"{path}.png, .svg", flush=True)
+        write_figure(lines(title, compared), RUNS / "_comparisons" / f"{stem}-{question}", question)
 
 
 def of_transfer(name: str) -> Iterator[tuple[str, str, Compared]]:

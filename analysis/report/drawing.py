@@ -7,6 +7,7 @@ marker and label too. One panel is as wide as a phone, so a report reflows by pa
 import io
 import re
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 import matplotlib
@@ -16,6 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from analysis.stats.intervals import Estimate
+from store.publish import write_atomic
 
 BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY = "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"
 INK, MUTED, GRID = "#1b1f24", "#5f6871", "#d9dee3"  # the report's style sheet knows these, and darkens the page
@@ -155,6 +157,13 @@ def svg(figure: Figure, name: str) -> bytes:
     with matplotlib.rc_context(STYLE | {"svg.hashsalt": name}):
         figure.savefig(sink, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     return sink.getvalue()
+
+
+def write_figure(figure: Figure, path: Path, name: str) -> None:
+    """Write <path>.png and <path>.svg, and say so. name: of the kind of picture, which makes the SVG the same twice."""
+    for ending, content in (("png", png(figure)), ("svg", svg(figure, name))):
+        write_atomic(path.with_name(f"{path.name}.{ending}"), content, replace=True)
+    print(f"{path}.png, .svg", flush=True)
 
 
 def inline(content: bytes, name: str, label: str) -> str:

@@ -12,9 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
 from analysis.efficiency import STAR, STASC, VOTES, Grid, Point, grids, points
-from analysis.report.drawing import BLUE, MUTED, ORANGE, PANEL, STYLE, VERMILLION, draw_legend, png, svg
+from analysis.report.drawing import BLUE, MUTED, ORANGE, PANEL, STYLE, VERMILLION, draw_legend, write_figure
 from store.errors import stage_main
-from store.publish import write_atomic
 from store.run import RUNS, Run, stage_arguments
 
 LOOKS = {STASC: (VERMILLION, "s"), STAR: (BLUE, "^"), VOTES: (ORANGE, "o")}
@@ -24,11 +23,7 @@ def main(argv: list[str]) -> None:
     """Draw the grids of a pool."""
     run = Run(stage_arguments(argv, "analysis.report.efficiency", "run")["run"])
     for grid in grids(run):
-        figure = frontier(grid)
-        path = RUNS / "_comparisons" / f"{grid.name}-efficiency"
-        for ending, content in (("png", png(figure)), ("svg", svg(figure, "efficiency"))):
-            write_atomic(path.with_name(f"{path.name}.{ending}"), content, replace=True)
-        print(f"{path}.png, .svg", flush=True)
+        write_figure(frontier(grid), RUNS / "_comparisons" / f"{grid.name}-efficiency", "efficiency")
 
 
 def frontier(grid: Grid) -> Figure:
