@@ -24,11 +24,12 @@ ROW = "{:<6}{:<22}{:<22}{}"
 
 
 class Moved(NamedTuple):
-    """A checkpoint on the other set. against_base: what may be said of its t1 and its t2 against M_0's; none for
-    M_0."""
+    """A checkpoint on the other set. compared: its t1 and its t2 with M_0's, {figure: comparison}; against_base: what
+    may be said of these; none for M_0."""
 
     number: int
     figures: Mapping[str, Estimate]
+    compared: Mapping[str, Comparison]
     against_base: tuple[str, ...]
 
 
@@ -90,35 +91,29 @@ def read_transfer(run: Run) -> Transfer:
     """Compare the models that a transfer's run evaluates."""
     settings = load(run, rescored=True)
     assert settings.models_of is not None
+    test = {iteration.number: question_counts(iteration, "test") for iteration in finished_iterations(run)}
     return Transfer(
         run=run.name,
         models_of=settings.models_of,
         learned_on=load(Run(settings.models_of, run.root)).data.source,
         source=settings.data.source,
         reward=settings.reward.name,
-        rows=moved(on_test(run)),
+        rows=moved(test),
     )
 
 
 def moved(test: Mapping[int, QuestionCounts]) -> list[Moved]:
-    """Compare every checkpoint with M_0. test: {n: sums on test}, M_0's among them."""
-    compared = against_first(test)
+    """Compare every checkpoint with M_0, paired by question. test: {n: sums on test}, M_0's among them."""
+    pairs = [(n, figure) for n in test if n for figure in FIGURES]
+    compared = {(n, figure): compare(test[0], test[n], figure, figure) for n, figure in pairs}
     p_values = adjust([comparison.p_value for comparison in compared.values()])
     words = {pair: each.words(p) for (pair, each), p in zip(compared.items(), p_values, strict=True)}
-    return [
-        Moved(n, estimate_figures(counts, FIGURES), tuple(words[n, figure] for figure in FIGURES if n))
-        for n, counts in test.items()
-    ]
-
-
-def against_first(test: Mapping[int, QuestionCounts]) -> dict[tuple[int, str], Comparison]:
-    """Return {(n, figure): M_n's against M_0's}, paired by question."""
-    return {(n, figure): compare(test[0], test[n], figure, figure) for n in test if n for figure in FIGURES}
-
-
-def on_test(run: Run) -> dict[int, QuestionCounts]:
-    """Return {n: sums on test} of a run's finished iterations."""
-    return {iteration.number: question_counts(iteration, "test") for iteration in finished_iterations(run)}
+    rows = []
+    for n, counts in test.items():
+        own = [(n, figure) for figure in FIGURES if n]
+        of_figures = {figure: compared[n, figure] for _, figure in own}
+        rows.append(Moved(n, estimate_figures(counts, FIGURES), of_figures, tuple(words[pair] for pair in own)))
+    return rows
 
 
 def describe(transfer: Transfer) -> Iterator[str]:

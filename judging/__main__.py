@@ -129,10 +129,8 @@ class Asking:
 def costs_of(table: Table, files: list[str]) -> dict[str, Any]:
     """Return what the judgements of an iteration took, those alone that were asked for in it."""
     shards = [read_shard(table.folder / file, JUDGEMENTS)[0] for file in files]
-    once = {
-        row["key"]: row for shard in shards for row in shard.drop("text").to_pylist()
-    }  # two splits may share a text
-    found = list(once.values())
+    # by key, since two splits may share a text
+    found = {row["key"]: row for shard in shards for row in shard.drop("text").to_pylist()}.values()
     asked = [row for row in found if row["asked_in"] == table.here]
     return {
         "num_texts": len(found),

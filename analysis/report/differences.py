@@ -40,8 +40,7 @@ def main(argv: list[str]) -> None:
 def of_transfer(name: str) -> Iterator[tuple[str, str, Compared]]:
     """Yield every transfer of a run: t1 and t2 of each M_n against M_0's."""
     for each in transfer.required_transfers(Run(name)):
-        compared = transfer.against_first(transfer.on_test(Run(each.run)))
-        named = [(f"M{n}: {figure}", comparison) for (n, figure), comparison in compared.items()]
+        named = [(f"M{row.number}: {figure}", found) for row in each.rows for figure, found in row.compared.items()]
         yield each.run, f"{each.run}, against M0", named
 
 
