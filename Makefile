@@ -148,8 +148,8 @@ study: setup  ## recipes over three seeds against STaR and self-consistency: hou
 	$(PYTHON) sweep.py --multirun sweep=$(STUDY) name=$(STUDY) $(ARGS)
 	for run in $$(.venv/bin/python -m analysis.study sweep=$(STUDY) print=paper); do \
 		$(MAKE) baseline-star RUN=$$run ARGS= || exit; done
-	for run in $$(.venv/bin/python -m analysis.study sweep=$(STUDY) print=all); do \
-		$(MAKE) baseline-m0 RUN=$$run ARGS= || exit; done
+	for each in $$(.venv/bin/python -m analysis.study sweep=$(STUDY) print=m0); do \
+		$(MAKE) baseline-m0 RUN=$${each%:*} ARGS=launcher.pool=$${each#*:} || exit; done
 	$(PYTHON) -m analysis.study sweep=$(STUDY)
 	$(PYTHON) -m analysis.report.differences study=$(STUDY)
 

@@ -1,7 +1,8 @@
 """A study: recipes over seeds, against their own first answers, M_0 asked twice, STaR and self-consistency.
 
     python -m analysis.study sweep=study
-    python -m analysis.study sweep=study print=paper     the runs of recipe=paper, a line each; print=all: of all
+    python -m analysis.study sweep=study print=paper     the runs of recipe=paper, a line each
+    python -m analysis.study sweep=study print=m0        every run, and the baseline whose samples its own copies
 
 The runs of a sweep over `recipe` and `seed`, each at its last iteration on test, means over seeds. STaR is trained on
 correct first answers from as many tokens as the paper's recipe took, `<run>-star` of recipe=paper with the same seed;
@@ -9,10 +10,11 @@ several answers of M_0 take the tokens of the recipe's own, `<run>-m0` of each r
 comparisons of the table are adjusted together (Holm). Reads trajectories; writes nothing.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from analysis.baselines import votes
+from analysis.baselines.budget import num_answers
 from analysis.baselines.rows import EQUAL, MIN_VOTES, Answers, missing, per_answer
 from analysis.iterations import finished_iterations
 from analysis.run_rows import RunRow, read_row
@@ -21,8 +23,10 @@ from analysis.stats.comparisons import Comparison, adjust
 from analysis.stats.counts import QuestionCounts
 from analysis.stats.seeds import compare_over_seeds, estimate_over_seeds
 from analysis.trajectories import question_counts
-from conf.stored import load
+from conf.identity import AFTER_BASE_MODEL, EXECUTION, OF_A_RUN, SAMPLE_SIZES, without
+from conf.stored import load, read_settings
 from store.errors import BadInput, ConfigError, stage_main
+from store.fingerprint import digest
 from store.run import Run, stage_arguments
 
 HEADER = "{:<24}{:>6}{:>9}{:>8}   {:<20}{:<20}"
@@ -45,9 +49,11 @@ def main(argv: list[str]) -> None:
     """Print the table of a sweep, or the names of some of its runs."""
     arguments = stage_arguments(["print=", *argv], "analysis.study", "sweep", "print")
     sweep, asked = arguments["sweep"], arguments["print"]
+    if asked == "m0":
+        print("\n".join(f"{run}:{pool}" for run, pool in answers_of_m0(result["run"] for result in finished(sweep))))
+        return
     if asked:
-        results = {result["run"]: recipe_of(result) for result in finished(sweep)}
-        print("\n".join(run for run, recipe in results.items() if asked in (recipe, "all")))
+        print("\n".join(result["run"] for result in finished(sweep) if recipe_of(result) == asked))
         return
     print("\n".join(table(recipes_by_name(sweep))), flush=True)
 
@@ -90,6 +96,18 @@ def recipe_of(result: dict) -> str:
     """Return the recipe of a run, by the overrides that the sweep gave it."""
     given = [override.partition("=")[2] for override in result["overrides"] if override.startswith("recipe=")]
     return given[0] if given else "paper"
+
+
+def answers_of_m0(runs: Iterable[str]) -> list[tuple[str, str]]:
+    """Return every run, and the run that its `-m0` copies the answers of M_0 from: the one of the run that takes the
+    most of those that differ in nothing these depend on, which stands before them with "null", as it draws its own."""
+    drawn: dict[str, str] = {}
+    found = []
+    for run in sorted(map(Run, runs), key=num_answers, reverse=True):
+        same = digest(without(read_settings(run.config), (*OF_A_RUN, *EXECUTION, *SAMPLE_SIZES, *AFTER_BASE_MODEL)))
+        found.append((run.name, drawn.get(same, "null")))
+        drawn.setdefault(same, f"{run.name}-m0")
+    return found
 
 
 def table(recipes: Sequence[Recipe]) -> list[str]:

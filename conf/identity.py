@@ -49,8 +49,10 @@ SCORING = (
 SAMPLE_SIZES = ("sampling.num_initial", "sampling.num_corrections", "eval.num_samples", "eval.rounds")
 # What M_0's samples do not depend on: runs of a sweep that differ in these alone share them.
 AFTER_BASE_MODEL = ("strategy", "reward", "judge", "filter", "training", "peft", "compat", "eval.initialization")
-# What tells the seeds of one experiment apart; the rest of config.yaml that is not a setting is no difference either.
-SEEDS = ("run", "seed", "overrides", "digest")
+# What config.yaml holds beside settings.
+OF_A_RUN = ("run", "overrides", "digest")
+# What tells the seeds of one experiment apart.
+SEEDS = ("seed", *OF_A_RUN)
 
 
 def is_among(key: str, keys: Iterable[str]) -> bool:

@@ -25,22 +25,28 @@ def settings_of(run: Run, baseline: str) -> list[str]:
     copied = f"launcher.pool={run.name}"  # M_0's samples, of validation and test all
     if baseline == "gold":
         return [*ALONE, copied, "strategy=GOLD", "strategy.trains_on=gold_answers", f"sampling.num_initial={fewest}"]
-    first, *_, last = iterations = trained_iterations(run)
+    iterations = trained_iterations(run)
     if baseline == "star":
-        train = split_metrics(first, "train")
+        train = split_metrics(iterations[0], "train")
         per_sample = train["num_initial_answer_tokens"] / train["num_initial_answers"] * train["num_questions"]
         num_initial = min(max(fewest, round(training_tokens(iterations) / per_sample)), MAX_SAMPLES)
         return [
             *ALONE, copied, "strategy=STAR", "strategy.trains_on=initial_answers",
             f"sampling.num_initial={num_initial}",
         ]  # fmt: skip
+    return [
+        *ALONE, "launcher.pool=null", "data.train=1", "data.validation=1", f"sampling.num_initial={fewest}",
+        f"eval.num_samples={num_answers(run)}", "eval.greedy=false",
+    ]  # fmt: skip
+
+
+def num_answers(run: Run) -> int:
+    """Return how many first answers of M_0 to a test question take the tokens of the run's own pairs on it."""
+    first, *_, last = trained_iterations(run)
     test = split_metrics(first, "test")
     per_answer = test["num_initial_answer_tokens"] / test["num_initial_answers"] * test["num_questions"]
     num_samples = math.ceil(inference_tokens(last) / per_answer) + 1  # a little more: it is measured again
-    return [
-        *ALONE, "launcher.pool=null", "data.train=1", "data.validation=1", f"sampling.num_initial={fewest}",
-        f"eval.num_samples={min(max(fewest, num_samples), MAX_SAMPLES)}", "eval.greedy=false",
-    ]  # fmt: skip
+    return min(max(load(run).prompt.num_answers, num_samples), MAX_SAMPLES)
 
 
 def trained_iterations(run: Run) -> list[Iteration]:

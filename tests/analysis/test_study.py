@@ -5,6 +5,7 @@ import subprocess
 from types import SimpleNamespace
 
 import pytest
+import yaml
 
 from analysis import study
 from analysis.baselines.votes import Sample
@@ -15,10 +16,9 @@ from store.run import Run
 from sweep import pools
 from tests.sweeping import sweep
 
-GRID = ["name=study", "recipe=paper,aggregate", "seed=0,1", "iterations=1", "sampling.num_initial=3",
+GRID = ["name=study", "recipe=paper,both,aggregate", "seed=0,1", "iterations=1", "sampling.num_initial=3",
         "sampling.num_corrections=2", "strategy=ENF", "training.stop_check.num_prompts=0", "reward=in_accuracy",
         "data.train=8", "data.validation=4", "data.test=20"]  # fmt: skip
-WHICH = ("paper", "all")
 
 
 @pytest.fixture(scope="module")
@@ -51,23 +51,43 @@ def test_m_0_answers_every_question_where_one_of_its_answers_takes_more_tokens_t
     assert all(counts.sums["c->c"].all() for counts in several.counts)
 
 
+def test_the_answers_of_m_0_are_drawn_once_for_all_recipes_that_ask_alike(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    asked = {"paper": 3, "both": 5, "replay": 4, "verdict": 9}
+    for recipe in asked:
+        Run(recipe).dir.mkdir(parents=True)
+        settings = {"run": recipe, **flatten(composed(Run(recipe), [f"recipe={recipe}", "seed=0"]))}
+        Run(recipe).config.write_text(yaml.safe_dump(settings))
+    monkeypatch.setattr(study, "num_answers", lambda run: asked[run.name])
+    assert study.answers_of_m0(asked) == [
+        ("verdict", "null"), ("both", "null"), ("replay", "both-m0"), ("paper", "both-m0")
+    ]  # fmt: skip
+
+
 @pytest.mark.nightly
 def test_the_table_has_a_line_a_recipe_and_says_what_it_could_compare(studied):
     table = studied.stage("analysis.study", "sweep=study").stdout
     lines = table.splitlines()
-    assert [line.split()[:2] for line in lines[1:3]] == [["paper", "2"], ["aggregate", "2"]]
-    assert "5 comparisons, p-values adjusted together (Holm)" in table
+    assert [line.split()[:2] for line in lines[1:4]] == [["paper", "2"], ["aggregate", "2"], ["both", "2"]]
+    assert "8 comparisons, p-values adjusted together (Holm)" in table
     assert "aggregate: t2 against paper's t2" in table and "STaR" not in table
-    named = {which: studied.stage("analysis.study", "sweep=study", f"print={which}").stdout.split() for which in WHICH}
-    assert named["paper"] == ["study-paper-s0", "study-paper-s1"] and len(named["all"]) == 4
-    wanted = [("baseline-star", run) for run in named["paper"]] + [("baseline-m0", run) for run in named["all"]]
-    for baseline, run in wanted:
-        command = ["make", baseline, f"RUN={run}", "ARGS="]
+    of_paper, answers = (
+        studied.stage("analysis.study", "sweep=study", f"print={which}").stdout.split() for which in ("paper", "m0")
+    )
+    assert of_paper == ["study-paper-s0", "study-paper-s1"]
+    assert {each.partition(":")[0] for each in answers} == {
+        f"study-{recipe}-s{seed}" for recipe in ("paper", "both", "aggregate") for seed in (0, 1)
+    }
+    assert sorted(each.partition(":")[2] for each in answers).count("null") == 4, "paper and both share their answers"
+    wanted = [("baseline-star", run, "") for run in of_paper]
+    wanted += [("baseline-m0", run, f"launcher.pool={pool}") for run, _, pool in (a.partition(":") for a in answers)]
+    for baseline, run, arguments in wanted:
+        command = ["make", baseline, f"RUN={run}", f"ARGS={arguments}"]
         done = subprocess.run(command, cwd=studied.folder, env=studied.environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
     table = studied.stage("analysis.study", "sweep=study").stdout
-    assert "9 comparisons" in table
-    assert table.count("against STaR's first answer") == 2
+    assert "14 comparisons" in table
+    assert table.count("against STaR's first answer") == 3
     assert "paper: t2 against any correct of " in table and "aggregate: t2 against M_0's majority of " in table
     assert "study-study.png" in studied.stage("analysis.report.differences", "study=study").stdout
 
