@@ -31,8 +31,8 @@ from analysis.stats.seeds import compare_over_seeds
 from analysis.stats.start_estimate import StartEstimate, start_estimates
 from analysis.study import Recipe, baseline
 from analysis.trajectories import sample_pool
-from conf.identity import EXECUTION, SEEDS, same_but_seed, without
-from conf.stored import execution_file, load, read_settings
+from conf.identity import EXECUTION, SEEDS, without
+from conf.stored import execution_file, experiment_of, load, read_settings
 from store.errors import ConfigError, stage_main
 from store.fingerprint import digest
 from store.run import Run, is_run_name, stage_arguments
@@ -108,8 +108,7 @@ def differ_in_seed(pool: Run, other: Run) -> bool:
     """Tell whether two pools are one, or differ in their seed alone; not where the other is gone."""
     if not other.config.exists():
         return False
-    one, two = (same_but_seed(load(run).model_dump(mode="json")) for run in (pool, other))
-    return one == two
+    return experiment_of(pool) == experiment_of(other)
 
 
 def by_size(rows: Sequence[RunRow]) -> dict[Size, Recipe]:

@@ -12,7 +12,7 @@ from analysis.stats import rounds
 from analysis.stats.counts import QuestionCounts
 from analysis.stats.intervals import Estimate
 from analysis.trajectories import question_counts
-from conf.stored import load, read_settings, samples_run
+from conf.stored import experiment_of, load, read_settings, samples_run
 from store.checkpoints import Checkpoint, locate
 from store.errors import ConfigError
 from store.run import Iteration, Run
@@ -39,11 +39,12 @@ class IterationRecord:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """A run with its finished iterations. unfinished: names of those that were begun. quarantined: {folder: rows},
-    folders without such rows left out."""
+    """A run with its finished iterations. experiment: equal for runs that differ in their seed alone. unfinished: names
+    of those that were begun. quarantined: {folder: rows}, folders without such rows left out."""
 
     name: str
     settings: dict[str, Any]
+    experiment: str
     overrides: list[str]
     questions: Manifest
     iterations: list[IterationRecord]
@@ -66,6 +67,7 @@ def read_record(run: Run) -> RunRecord:
     return RunRecord(
         name=run.name,
         settings=settings,
+        experiment=experiment_of(run),
         overrides=read_settings(run.config)["overrides"],
         questions=required_manifest(source.questions, f"python -m data run={source.name}"),
         iterations=[read_iteration(source, iteration) for iteration in finished],

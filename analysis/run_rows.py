@@ -10,8 +10,7 @@ from analysis.stats.counts import QuestionCounts
 from analysis.stats.intervals import Estimate, estimate_figures
 from analysis.stats.selection import best
 from analysis.trajectories import question_counts
-from conf.identity import same_but_seed
-from conf.stored import load, taught_run
+from conf.stored import experiment_of, load, taught_run
 from store.errors import ConfigError
 from store.run import Run
 from store.shards import required_manifest
@@ -46,7 +45,8 @@ class RunRow:
 def row_of_record(record: RunRecord) -> RunRow:
     """Make the row of a run that has been read."""
     kept = {iteration.number: iteration.manifests["sft"].written for iteration in record.iterations}
-    return make_row(record.name, record.settings, record.counts["validation"], record.counts["test"], kept)
+    counts = record.counts
+    return make_row(record.name, record.settings, record.experiment, counts["validation"], counts["test"], kept)
 
 
 def read_row(run: Run) -> RunRow:
@@ -58,12 +58,14 @@ def read_row(run: Run) -> RunRow:
     test = {it.number: question_counts(it, "test") for it in iterations}
     trained = (taught_run(run).iteration(it.number) for it in iterations[:-1])  # the last one's are for a model to come
     kept = {it.number: required_manifest(it.sft, "make iterate").written for it in trained}
-    return make_row(run.name, load(run, rescored=True).model_dump(mode="json"), validation, test, kept)
+    settings = load(run, rescored=True).model_dump(mode="json")
+    return make_row(run.name, settings, experiment_of(run), validation, test, kept)
 
 
 def make_row(
     run: str,
     settings: Mapping[str, Any],
+    experiment: str,
     validation: Mapping[int, QuestionCounts],
     test: Mapping[int, QuestionCounts],
     num_kept: Mapping[int, int],
@@ -75,7 +77,7 @@ def make_row(
         num_initial=settings["sampling"]["num_initial"],
         num_corrections=settings["sampling"]["num_corrections"],
         seed=settings["seed"],
-        experiment=same_but_seed(settings),
+        experiment=experiment,
         test=test,
         num_kept=num_kept,
         best=best({number: estimate_figures(counts, ["t2"])["t2"].value for number, counts in validation.items()}),

@@ -6,11 +6,11 @@ from typing import Any
 
 import yaml
 
-from conf.identity import DEFAULTED, EXECUTION
+from conf.identity import DEFAULTED, EXECUTION, same_but_seed
 from conf.schema import Config
 from conf.validation import validate
 from store.errors import ConfigError, CorruptArtifact, FingerprintMismatch
-from store.fingerprint import digest_bytes
+from store.fingerprint import digest_bytes, flatten
 from store.run import Run
 from store.shards import read_bytes
 
@@ -85,6 +85,16 @@ def taught_run(run: Run) -> Run:
     """Return the run whose rows have trained the models that answer in `run`: its own, or those of another."""
     source = samples_run(run)
     return Run(load(source).models_of or source.name, run.root)
+
+
+def experiment_of(run: Run) -> str:
+    """Return a digest that is equal for runs that differ in their seed alone: another run that one names, of which it
+    has the samples, the models or the pass rates, counts as the experiment that it is."""
+    settings = flatten(load(run, rescored=True).model_dump(mode="json"))
+    for key in ("samples_of", "models_of", "data.pass_rate.run"):
+        if settings.get(key) and (other := Run(settings[key], run.root)).config.exists():
+            settings[key] = experiment_of(other)
+    return same_but_seed(settings)
 
 
 def with_checksum(text: bytes) -> bytes:

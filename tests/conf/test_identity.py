@@ -2,9 +2,10 @@
 
 import pytest
 
-from conf.__main__ import composed
+from conf.__main__ import composed, main
 from conf.identity import AFTER_BASE_MODEL, EXECUTION, SAMPLE_SIZES, SCORING, is_among, same_but_seed, without
 from conf.schema import Config
+from conf.stored import experiment_of
 from conf.validation import known_keys, validate
 from store.run import Run
 
@@ -32,3 +33,16 @@ def test_seed_and_speed_leave_runs_comparable(override):
 @pytest.mark.parametrize("override", ["strategy=EIF", "sampling.num_initial=9", "data.seed=9", "reward=token_f1"])
 def test_other_settings_make_another_experiment(override):
     assert same_but_seed(settings("one")) != same_but_seed(settings("one", override))
+
+
+def test_runs_on_another_run_are_of_one_experiment_where_those_are(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for seed in (0, 1):
+        of_seed = ["device=cpu", "engine=fake", f"seed={seed}"]
+        for name, overrides in {"pool": [], "eif": ["strategy=EIF"]}.items():
+            main([f"run={name}-s{seed}", *of_seed, *overrides])
+            main([f"run={name}-f1-s{seed}", f"like={name}-s{seed}", f"samples_of={name}-s{seed}", "reward=token_f1"])
+    names = [f"{name}{reward}" for name in ("pool", "eif") for reward in ("", "-f1")]
+    found = [{experiment_of(Run(f"{name}-s{seed}")) for seed in (0, 1)} for name in names]
+    assert [len(of_seeds) for of_seeds in found] == [1, 1, 1, 1]
+    assert len(set.union(*found)) == 4
