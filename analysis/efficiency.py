@@ -12,7 +12,6 @@ draws the gains too.
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
-from itertools import product
 from statistics import mean
 from typing import NamedTuple
 
@@ -28,7 +27,7 @@ from analysis.stats.comparisons import Comparison, adjust, compare
 from analysis.stats.counts import QuestionCounts
 from analysis.stats.intervals import LEVEL
 from analysis.stats.seeds import compare_over_seeds
-from analysis.stats.start_estimate import StartEstimate, start_estimates
+from analysis.stats.start_estimate import StartEstimate, sizes_within, start_estimates
 from analysis.study import Recipe, baseline
 from analysis.trajectories import sample_pool
 from conf.identity import EXECUTION, SEEDS, without
@@ -80,10 +79,9 @@ def expectations(run: Run) -> list[StartEstimate]:
     if not first:
         raise ConfigError(f"{run.dir} has no scored iteration: run `make iterate N=0 RUN={run.name}` first")
     settings = load(run)
-    sampling, fewest = settings.sampling, settings.prompt.num_answers  # which a correction reads
-    inits = range(fewest, max(fewest, min(sampling.num_initial, MOST)) + 1)
-    corrs = range(1, min(sampling.num_corrections, MOST) + 1)
-    return start_estimates(sample_pool(first[0]), list(product(inits, corrs)))
+    sampling, fewest = settings.sampling, settings.prompt.num_answers
+    inits, corrs = max(fewest, min(sampling.num_initial, MOST)), min(sampling.num_corrections, MOST)
+    return start_estimates(sample_pool(first[0]), sizes_within(inits, corrs, fewest))
 
 
 def grids(pool: Run) -> list[Grid]:

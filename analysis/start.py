@@ -10,7 +10,7 @@ each kind at its own size.
 from analysis import recipes
 from analysis.iterations import metrics_of
 from analysis.record import read_costs
-from analysis.stats.start_estimate import StartEstimate, start_estimates
+from analysis.stats.start_estimate import StartEstimate, sizes_within, start_estimates
 from analysis.trajectories import sample_pool
 from conf.stored import load
 from store.errors import ConfigError, stage_main
@@ -37,18 +37,17 @@ def describe(run: Run, num_questions: int | None = None) -> str:
     if not (first.trajectories / MANIFEST).exists():
         raise ConfigError(f"{first.dir} is not scored: run `make iterate N=0 RUN={run.name}` first")
     config = load(run)
-    fewest = config.prompt.num_answers  # initial answers, which a correction reads
-    sizes = range(fewest, config.sampling.num_initial + 1), range(1, config.sampling.num_corrections + 1)
-    grid = [(i, j) for i in sizes[0] for j in sizes[1] if is_shown(i, sizes[0]) and is_shown(j, sizes[1])]
+    largest = config.sampling.num_initial, config.sampling.num_corrections
+    grid = [size for size in sizes_within(*largest, config.prompt.num_answers) if all(map(is_shown, size, largest))]
     estimates = start_estimates(sample_pool(first), grid, num_questions, seconds_per_token(first))
     return "\n".join([f"run {run.name}: what one iteration can expect of M_0 (95 % intervals)", HEADER,
                       *map(row, estimates),
                       *recipes.describe(config.model_dump(mode="json"), {0: metrics_of(first)})])  # fmt: skip
 
 
-def is_shown(size: int, sizes: range) -> bool:
+def is_shown(size: int, largest: int) -> bool:
     """All sizes up to 5, then every fifth, and the last."""
-    return size <= 5 or size % 5 == 0 or size == sizes[-1]
+    return size <= 5 or size % 5 == 0 or size == largest
 
 
 def row(estimate: StartEstimate) -> str:

@@ -12,7 +12,7 @@ from analysis.stats.comparisons import Comparison, adjust, compare
 from analysis.stats.counts import QuestionCounts
 from analysis.stats.intervals import Estimate
 from analysis.stats.seeds import estimate_over_seeds
-from analysis.stats.start_estimate import StartEstimate, start_estimates
+from analysis.stats.start_estimate import StartEstimate, sizes_within, start_estimates
 from analysis.trajectories import sample_pool
 from store.run import Run
 
@@ -108,7 +108,7 @@ def start_table(runs: Sequence[Run], records: Sequence[RunRecord]) -> list[Start
     sampling, fewest = record.settings["sampling"], record.settings["prompt"].get("num_answers", 1)
     if record.settings["compat"].get("cross_pairing"):  # a correction must belong to one initial answer
         return []
-    inits, corrs = range(fewest, sampling["num_initial"] + 1), range(1, sampling["num_corrections"] + 1)
-    grid = [(i, j) for i in SIDES for j in SIDES if i in inits and j in corrs]
+    sizes = sizes_within(sampling["num_initial"], sampling["num_corrections"], fewest)
+    grid = [size for size in sizes if set(size) <= set(SIDES)]
     first = run.iteration(0)
     return [] if not grid else start_estimates(sample_pool(first), grid, seconds_per_token=seconds_per_token(first))

@@ -48,6 +48,11 @@ class StartEstimate(NamedTuple):
     seconds: float
 
 
+def sizes_within(num_initial: int, num_corrections: int, num_answers: int) -> list[tuple[int, int]]:
+    """Return every N_init x N_corr up to those of a pool whose corrections read so many initial answers."""
+    return [(i, j) for i in range(num_answers, num_initial + 1) for j in range(1, num_corrections + 1)]
+
+
 def start_estimates(
     pool: Pool,
     grid: Sequence[tuple[int, int]],
