@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ from store.checkpoints import describe_folder
 from store.errors import ConfigError, CorruptArtifact
 from store.machine import model_tensors
 from store.tensors import INDEX
+from training.base_model import folder as folder_of_model
 from training.base_model.folder import check_model, require_space
 
 CONFIG = {"model_type": "llama"}
@@ -188,3 +191,20 @@ def test_too_little_space_is_said_with_both_numbers(folder):
     require_space(folder, 1)
     with pytest.raises(ConfigError, match=r"GiB free and the model needs .*STASC_CACHE"):
         require_space(folder, 2 * free)
+
+
+def test_who_waits_for_a_folder_that_its_holder_removes_makes_it_again(tmp_path, monkeypatch):
+    work, waiting = tmp_path / "models" / ".demo.work", threading.Event()
+    monkeypatch.setattr(folder_of_model, "print", lambda *_, **__: waiting.set(), raising=False)
+
+    def second() -> None:
+        with folder_of_model.exclusive(work):
+            (work / "model").mkdir()
+
+    with ThreadPoolExecutor(1) as pool:
+        with folder_of_model.exclusive(work):
+            other = pool.submit(second)
+            assert waiting.wait(10)
+            work.rmdir()
+        other.result(10)
+    assert (work / "model").is_dir()

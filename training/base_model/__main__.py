@@ -32,7 +32,7 @@ from store.checkpoints import (
 from store.downloads import Unavailable, cache_folder
 from store.errors import ConfigError, FingerprintMismatch, stage_main
 from store.fingerprint import digest
-from store.publish import make_folder, write_atomic
+from store.publish import write_atomic
 from store.run import Run, locked, stage_arguments
 from store.stage import ANOTHER_RUN
 from training.base_model.folder import check_model, exclusive
@@ -126,7 +126,6 @@ def fetch(source: dict[str, Any], model: Model, target: Path) -> Checkpoint:
     """Make the model folder `target`. Of two processes one works and the other waits for it; an interrupted
     download goes on where it stopped."""
     work = target.parent / f".{target.name}.work"
-    make_folder(work)
     with exclusive(work):
         if (record := read_record(target / RECORD)) is not None:
             return record

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from store.errors import ConfigError, CorruptArtifact
+from store.publish import make_folder
 from store.tensors import INDEX, weight_files
 from training.base_model.tensors import check_tensors
 
@@ -130,14 +131,24 @@ def require_space(folder: Path, num_bytes: int) -> None:
 
 @contextlib.contextmanager
 def exclusive(folder: Path) -> Iterator[None]:
-    """Hold a folder, waiting for whoever holds it; the kernel releases it when the holder dies."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
+    """Make a folder and hold it, waiting for whoever holds it; the kernel releases it when the holder dies. The holder
+    may remove it: who has waited makes it again."""
+    while True:
+        make_folder(folder.parent)
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir()
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(f"waiting for the process that works in {folder}", flush=True)
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        except FileNotFoundError:
+            continue
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                print(f"waiting for the process that works in {folder}", flush=True)
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if folder.is_dir() and os.path.samestat(os.fstat(descriptor), folder.stat()):
+                yield
+                return
+        finally:
+            os.close(descriptor)
