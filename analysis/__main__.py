@@ -14,18 +14,17 @@ from conf.stored import load, samples_run
 from store.errors import ConfigError, stage_main
 from store.run import Iteration, Run, stage_arguments
 from store.schemas import SPLITS
-from store.shards import MANIFEST
 
 
 def main(argv: list[str]) -> None:
     run = Run(stage_arguments(argv, "analysis", "run")["run"])
-    iterations = [iteration for iteration in run.iterations() if (iteration.trajectories / MANIFEST).exists()]
+    iterations = finished_iterations(run)
     if not iterations:
         raise ConfigError(f"{run.dir} has no scored iteration: run `make iterate RUN={run.name}` first")
     counts = {split: {it.number: question_counts(it, split) for it in iterations} for split in SPLITS}
     print(describe(run.name, counts))
     settings = load(run, rescored=True).model_dump(mode="json")
-    metrics = {it.number: metrics_of(it) for it in finished_iterations(run)}
+    metrics = {it.number: metrics_of(it) for it in iterations}
     for line in (*recipes.describe(settings, metrics), *recipes.replayed(run, settings, iterations[-1].number)):
         print(line)
     for iteration in iterations:

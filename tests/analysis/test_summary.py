@@ -1,10 +1,15 @@
 """The screen after `make iterate`."""
 
 import numpy as np
+import pytest
 
+from analysis import __main__ as screen_of
 from analysis.stats.counts import QuestionCounts
 from analysis.summary import describe
+from store.errors import ConfigError
+from store.run import Run
 from store.schemas import TRANSITIONS
+from store.shards import MANIFEST
 
 
 def counts_of(num_right: int, flagged: int) -> QuestionCounts:
@@ -29,3 +34,14 @@ def test_held_out_figures_are_given_without_overlap_with_train_too():
 
 def test_nothing_is_said_of_overlap_where_there_is_none():
     assert "without overlap" not in screen(flagged=0)
+
+
+def test_a_run_whose_first_iteration_is_filtered_again_has_no_screen(tmp_path, monkeypatch):
+    """As after a kill in the filtering of iteration 0, whose old trajectories were moved aside."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(screen_of, "question_counts", lambda *_: counts_of(10, 0))
+    later = Run("demo").iteration(1).trajectories
+    later.mkdir(parents=True)
+    (later / MANIFEST).touch()
+    with pytest.raises(ConfigError, match="runs/demo has no scored iteration: run `make iterate RUN=demo` first"):
+        screen_of.main(["run=demo"])
