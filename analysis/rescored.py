@@ -18,7 +18,7 @@ from analysis.inspection.selection import read_tables
 from analysis.iterations import finished_iterations
 from analysis.stats.agreement import Agreement
 from analysis.stats.intervals import estimate_ratios
-from conf.stored import load
+from conf.stored import load, samples_run
 from store.errors import BadInput, ConfigError, stage_main
 from store.run import Run, stage_arguments
 from store.shards import required_manifest
@@ -40,17 +40,24 @@ def main(argv: list[str]) -> None:
 
 
 def refuse_other_samples(runs: list[Run]) -> None:
-    """Raise BadInput unless all score the same samples."""
+    """Raise BadInput unless all score the same samples, in the same pairs."""
     scored = {run.name: [parents_of(run, n) for n in range(len(finished_iterations(run)))] for run in runs}
-    first, *others = scored.items()
+    (first, *others), source = scored.items(), samples_run(runs[0]).name
     if not first[1]:
         raise ConfigError(f"runs/{first[0]} has no scored iteration: run `make iterate RUN={first[0]}` first")
     for name, parents in others:
         if parents != first[1]:
             raise BadInput(
                 f"{name} does not score the samples of {first[0]}, of all its iterations: "
-                f'`make rescore FROM={first[0]} RUN=<new name> ARGS="reward=..."` makes a run that does'
+                f'`make rescore FROM={source} RUN=<new name> ARGS="reward=..."` makes a run that does'
             )
+    crossed = [run.name for run in runs if load(run, rescored=True).compat.cross_pairing]
+    if crossed and len(crossed) < len(runs):
+        raise BadInput(
+            f"{crossed[0]} pairs every correction with every initial answer (compat.cross_pairing), others of these "
+            f"with its own alone: `make rescore FROM={source} RUN=<new name> "
+            'ARGS="compat.cross_pairing=..."` makes a run with the same pairs'
+        )
 
 
 def parents_of(run: Run, number: int) -> dict[str, str]:

@@ -72,10 +72,22 @@ def test_what_could_not_be_scored_is_compared_with_nothing_and_called_that(place
     assert done.returncode == 4 and "none could be scored; runs/1e3/iter_00/trajectories/_quarantined" in done.stderr
 
 
+def test_pairs_of_the_authors_code_are_compared_with_their_like_alone(place):
+    for name, reward in (("crossed", "answer_match"), ("crossed-f1", "token_f1")):
+        settings = ("compat.cross_pairing=true", f"reward={reward}")
+        place.quick_stage("conf", f"run={name}", "like=demo", "samples_of=demo", *settings)
+        for n in (0, 1):
+            place.quick_stage("filtering", f"run={name}", f"iteration={n}")
+    done = place.quick_stage("analysis.rescored", "runs=demo,crossed", check=False)
+    assert done.returncode == 4 and "crossed pairs every correction with every initial answer" in done.stderr
+    said = place.quick_stage("analysis.rescored", "runs=crossed,crossed-f1").stdout.splitlines()
+    assert said[1].split()[2] == "480"
+
+
 @pytest.mark.parametrize(
     ("runs", "exit_code", "said"),
     [("demo", 2, "two or more different runs"), ("demo,demo", 2, "two or more different runs"),
-     ("demo,own", 4, "own does not score the samples of demo")],
+     ("demo,own", 4, "own does not score the samples of demo"), ("f1,own", 4, "`make rescore FROM=demo RUN=")],
 )  # fmt: skip
 def test_what_cannot_be_compared_is_refused(place, runs, exit_code, said):
     if "own" in runs:
