@@ -73,7 +73,7 @@ def _batches(iteration: Iteration, split: str, columns: list[str], rewards: bool
     manifest = required_manifest(folder, f"python -m filtering run={run} iteration={iteration.number}")
     shards = {name: shard for name, shard in sorted(manifest.shards.items()) if name.startswith(f"{split}-")}
     if not sum(shard["rows"] for shard in shards.values()):
-        raise BadInput(f"{folder} has no pairs of the split {split}: {_why_none(iteration, split)}")
+        raise no_pairs(iteration, split)
     for name, shard in shards.items():
         path = folder / name
         content = read_bytes(path)
@@ -85,6 +85,11 @@ def _batches(iteration: Iteration, split: str, columns: list[str], rewards: bool
             if missing := set(columns).difference(schema.names):
                 raise corrupt(path, f"it has no column {', '.join(sorted(missing))}")
             yield from file.iter_batches(BATCH_ROWS, columns=columns + summed)
+
+
+def no_pairs(iteration: Iteration, split: str) -> BadInput:
+    """Return the error for a split without pairs."""
+    return BadInput(f"{iteration.trajectories} has no pairs of the split {split}: {_why_none(iteration, split)}")
 
 
 def _why_none(iteration: Iteration, split: str) -> str:

@@ -21,14 +21,15 @@ def settings_of(run: Run, baseline: str) -> list[str]:
     star: as many initial answers as generate the training tokens of all of the run's iterations. m0: as many first
     answers to the test questions as take the tokens of the run's own pairs on them.
     """
-    fewest = load(run).prompt.num_answers  # initial answers, which a correction reads
+    config = load(run)
+    fewest = config.prompt.num_answers  # initial answers, which a correction reads
     copied = f"launcher.pool={run.name}"  # M_0's samples, of validation and test all
     if baseline == "gold":
         return [*ALONE, copied, "strategy=GOLD", "strategy.trains_on=gold_answers", f"sampling.num_initial={fewest}"]
     iterations = trained_iterations(run)
     if baseline == "star":
         train = split_metrics(iterations[0], "train")
-        per_sample = train["num_initial_answer_tokens"] / train["num_initial_answers"] * train["num_questions"]
+        per_sample = train["num_initial_answer_tokens"] / config.sampling.num_initial  # of all questions
         num_initial = min(max(fewest, round(training_tokens(iterations) / per_sample)), MAX_SAMPLES)
         return [
             *ALONE, copied, "strategy=STAR", "strategy.trains_on=initial_answers",
@@ -42,11 +43,10 @@ def settings_of(run: Run, baseline: str) -> list[str]:
 
 def num_answers(run: Run) -> int:
     """Return how many first answers of M_0 to a test question take the tokens of the run's own pairs on it."""
-    first, *_, last = trained_iterations(run)
-    test = split_metrics(first, "test")
-    per_answer = test["num_initial_answer_tokens"] / test["num_initial_answers"] * test["num_questions"]
+    config, (first, *_, last) = load(run), trained_iterations(run)
+    per_answer = split_metrics(first, "test")["num_initial_answer_tokens"] / config.eval.num_samples  # to all questions
     num_samples = math.ceil(inference_tokens(last) / per_answer) + 1  # a little more: it is measured again
-    return min(max(load(run).prompt.num_answers, num_samples), MAX_SAMPLES)
+    return min(max(config.prompt.num_answers, num_samples), MAX_SAMPLES)
 
 
 def trained_iterations(run: Run) -> list[Iteration]:

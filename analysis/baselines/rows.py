@@ -13,10 +13,10 @@ from analysis.baselines.budget import (
 )
 from analysis.baselines.table import Baseline
 from analysis.iterations import finished_iterations, metrics_of
+from analysis.run_rows import read_row
 from analysis.stats.comparisons import compare
 from analysis.stats.counts import QuestionCounts
 from analysis.stats.intervals import estimate_figures
-from analysis.stats.selection import best
 from analysis.trajectories import question_counts
 from conf.stored import load
 from store.checkpoints import locate
@@ -39,9 +39,8 @@ def rows(run: Run) -> list[Baseline]:
     """Return the table of a run. Answers are compared with those of its last model: one with its correction, the
     outcome of several with the outcome of its several corrections."""
     iterations = trained_iterations(run)
-    test = {iteration.number: question_counts(iteration, "test") for iteration in iterations}
-    last = iterations[-1].number
-    chosen = best({it.number: split_metrics(it, "validation")["t2"] for it in iterations})
+    own_row = read_row(run)
+    test, last, chosen = own_row.test, own_row.last, own_row.best
     read = load(run).prompt.num_answers
     own = Answers(test[last], "t2", read)
     spent = {number: training_tokens(iterations[: number + 1]) for number in test}

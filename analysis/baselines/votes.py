@@ -8,6 +8,7 @@ import numpy as np
 
 from analysis.inspection.selection import read_tables
 from analysis.stats.counts import QuestionCounts
+from analysis.trajectories import no_pairs
 from store.fingerprint import SEED_BITS, stable_hash
 from store.run import Iteration
 from store.schemas import TRANSITIONS
@@ -24,7 +25,8 @@ class Sample(NamedTuple):
 
 
 def read_samples(iteration: Iteration, side: str) -> dict[str, list[Sample]]:
-    """{question_id: samples in their order} of the test split; side: "initial" or "correction"."""
+    """{question_id: samples in their order} of the test split, BadInput where it has none; side: "initial" or
+    "correction"."""
     columns = ["question_id", f"{side}_final_answer", "transition", f"{side}_num_tokens"]
     samples: dict[str, list[Sample]] = defaultdict(list)
     for table in read_tables(iteration, "test"):
@@ -32,6 +34,8 @@ def read_samples(iteration: Iteration, side: str) -> dict[str, list[Sample]]:
             *(table[name].to_pylist() for name in columns), strict=True
         ):
             samples[question_id].append(Sample(answer, transition in RIGHT[side], num_tokens))
+    if not samples:
+        raise no_pairs(iteration, "test")
     return dict(samples)
 
 

@@ -2,13 +2,16 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import duckdb
 import pytest
 
+from analysis.baselines import budget, votes
 from analysis.baselines.table import Baseline, read_baselines
 from analysis.baselines.votes import Sample, any_right, decide, first_of, majority
 from analysis.efficiency import grids
+from store.errors import BadInput
 from store.run import Run
 from tests.conftest import Workspace, make_workspace
 
@@ -46,6 +49,42 @@ def test_each_question_has_one_outcome():
     counts = decide({"q1": samples("rome"), "q0": samples("paris", "rome")}, any_right)
     assert counts.question_ids.tolist() == ["q0", "q1"]
     assert (counts.sums["c->c"].tolist(), counts.sums["i->i"].tolist()) == ([1, 0], [0, 1])
+
+
+def test_answers_that_could_not_be_scored_take_their_tokens_too(monkeypatch):
+    """Of three initial answers and one correction of each question, none scored: 60 tokens an answer to all questions,
+    300 for training, 240 for the answers to test."""
+    of_split = {"num_initial_answer_tokens": 180, "num_correction_tokens": 60, "num_questions": 0}
+    config = SimpleNamespace(prompt=SimpleNamespace(num_answers=1), sampling=SimpleNamespace(num_initial=3),
+                             eval=SimpleNamespace(num_samples=3))  # fmt: skip
+    monkeypatch.setattr(budget, "load", lambda run: config)
+    monkeypatch.setattr(budget, "trained_iterations", lambda run: [0, 1])
+    monkeypatch.setattr(budget, "split_metrics", lambda *_: of_split)
+    monkeypatch.setattr(budget, "training_tokens", lambda _: 300)
+    assert "sampling.num_initial=5" in budget.settings_of(Run("demo"), "star")
+    assert budget.num_answers(Run("demo")) == 240 / 60 + 1
+
+
+def test_a_split_without_a_scored_sample_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(votes, "read_tables", lambda *_: iter(()))
+    with pytest.raises(BadInput, match="iter_00/trajectories has no pairs of the split test: start a run"):
+        votes.read_samples(Run("demo", tmp_path).iteration(0), "initial")
+
+
+def test_without_a_scored_validation_question_no_checkpoint_is_the_best(workspace):
+    score = "[float('nan') if question.startswith('validation') else 1.0 for question in questions]"
+    (workspace.folder / "some.py").write_text(f"def score(questions, texts, golds):\n    return {score}\n")
+    workspace.settings = [setting for setting in workspace.settings if not setting.startswith("data")]
+    workspace.settings.append("data=local_splits")
+    for split in ("train", "validation", "test"):
+        path = workspace.folder / f"{split}.jsonl"
+        rows = [{"question": f"{split} {number}: red or blue?", "answers": ["red"]} for number in range(4)]
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        workspace.settings.append(f"data.files.{split}.path={path}")
+    reward = ("reward=python", "reward.function=some.py:score", "reward.max_unscorable=1", "strategy=ENF")
+    workspace.iterate("demo", 1, *reward, "training.stop_check.num_prompts=0")
+    done = workspace.quick_stage("analysis.baselines", "run=demo", check=False)
+    assert done.returncode == 4 and "has no pairs of the split validation: none could be scored" in done.stderr
 
 
 def make_baseline(workspace: Workspace, name: str, run: str = "demo") -> None:
