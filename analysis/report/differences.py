@@ -34,7 +34,10 @@ def main(argv: list[str]) -> None:
         raise ConfigError(f"one of {', '.join(f'{key}=<name>' for key in QUESTIONS)} was expected")
     ((question, name),) = asked.items()
     for stem, title, compared in QUESTIONS[question](name):
-        write_figure(lines(title, compared), RUNS / "_comparisons" / f"{stem}-{question}", question)
+        if compared:
+            write_figure(lines(title, compared), RUNS / "_comparisons" / f"{stem}-{question}", question)
+        else:
+            print(f"{stem}: nothing is compared, so nothing is drawn", flush=True)
 
 
 def of_transfer(name: str) -> Iterator[tuple[str, str, Compared]]:

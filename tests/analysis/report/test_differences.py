@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 
-from analysis.report.differences import lines, main
+from analysis.report.differences import QUESTIONS, lines, main
 from analysis.report.drawing import BLUE, MUTED, svg
 from analysis.stats.comparisons import Comparison, compare
 from analysis.stats.counts import QuestionCounts
@@ -54,3 +54,12 @@ def test_a_dot_is_filled_where_the_words_claim_a_difference():
 def test_one_question_is_drawn_at_a_time(given):
     with pytest.raises(ConfigError, match="one of transfer=<name>, explain=<name>, ablation=<name>, study=<name>"):
         main(given)
+
+
+def test_without_a_comparison_nothing_is_drawn(tmp_path, monkeypatch, capsys):
+    """As of a transfer of M_0 alone."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(QUESTIONS, "transfer", lambda name: iter([(f"{name}-on-x", "against M0", [])]))
+    main(["transfer=demo"])
+    assert capsys.readouterr().out == "demo-on-x: nothing is compared, so nothing is drawn\n"
+    assert not list(tmp_path.iterdir())
