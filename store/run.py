@@ -143,7 +143,7 @@ def stage_arguments(argv: list[str], stage: str, *keys: str) -> dict[str, str]:
         key, equals, value = argument.partition("=")
         if not equals or key not in keys:
             near = difflib.get_close_matches(key, keys, n=1)
-            hint = f"; did you mean {near[0]}=?" if near else ""
+            hint = f"; did you mean {near[0]}=?" if near else "."
             raise ConfigError(f"{argument!r} is not an argument of this stage{hint} Usage: {usage}")
         values[key] = value
     missing = [key for key in keys if key not in values]

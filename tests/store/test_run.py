@@ -44,6 +44,8 @@ def test_iterations_are_listed_in_order_and_nothing_else(tmp_path):
 def test_a_mistyped_argument_is_answered_with_the_nearest():
     with pytest.raises(ConfigError, match="did you mean iteration="):
         stage_arguments(["run=demo", "iteratoin=2"], "generation", "run", "iteration")
+    with pytest.raises(ConfigError, match=r"'x=1' is not an argument of this stage\. Usage: python -m generation"):
+        stage_arguments(["x=1"], "generation", "run", "iteration")
     with pytest.raises(ConfigError, match="iteration missing"):
         stage_arguments(["run=demo"], "generation", "run", "iteration")
 
