@@ -9,7 +9,7 @@ adjusted together (Holm). Reads trajectories; writes nothing.
 
 from collections.abc import Mapping
 
-from analysis.runs import finished, num_trained
+from analysis.runs import finished, num_trained, uneven
 from analysis.stats.comparisons import Comparison, adjust
 from analysis.stats.seeds import compare_over_seeds, estimate_over_seeds
 from analysis.study import Recipe, recipes_of
@@ -69,6 +69,7 @@ def table(arms: Mapping[str, Recipe]) -> list[str]:
         rows = f"{sum(map(num_trained, arm.rows)):,}"
         lines.append(COLUMNS.format(name, len(arm.rows), rows, copies, t1, t2, words.get(name, "")).rstrip())
     differ = [name for name, said in words.items() if not said.startswith("no difference")]
+    lines += uneven(row for arm in arms.values() for row in arm.rows)
     return [*lines, f"Adjusted together (Holm, {len(compared)}): {sentence(differ)}"]
 
 

@@ -23,6 +23,7 @@ from analysis.baselines.budget import split_metrics, training_tokens
 from analysis.baselines.rows import MIN_VOTES
 from analysis.iterations import finished_iterations
 from analysis.run_rows import RunRow, read_row
+from analysis.runs import uneven
 from analysis.stats.comparisons import Comparison, adjust, compare
 from analysis.stats.counts import QuestionCounts
 from analysis.stats.intervals import LEVEL
@@ -164,12 +165,14 @@ def describe(pool: str, expected: Sequence[StartEstimate], grid: Grid | None) ->
             assert grid is not None
             cells += [len(grid.cells[size].rows), *in_cells(point), words[STASC, size]]
         yield COLUMNS.format(*cells, *[""] * (len(TITLES) - len(cells))).rstrip()
+    in_table = {(each.num_init, each.num_corr) for each in expected}
     for point in found:
-        if point.way != STASC:
+        if point.way != STASC or point.size not in in_table:
             yield COLUMNS.format(
                 *point.size, "", point.way, "", *in_cells(point), words[point.way, point.size]
             ).rstrip()
     if grid:
+        yield from uneven(row for cell in grid.cells.values() for row in cell.rows)
         yield from fewest(grid, any(words[STASC, size].startswith("higher") for size in trained))
 
 

@@ -8,7 +8,7 @@ Reads their trajectories, and runs/_sweeps/grid/runs/*.json; writes nothing.
 
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from analysis.run_rows import RunRow, read_row
 from analysis.start import describe as describe_start
@@ -72,7 +72,7 @@ def seed_lines(groups: Sequence[Sequence[RunRow]], width: int) -> list[str]:
         t1, t2 = (estimate_over_seeds(last, figure).with_interval() for figure in ("t1", "t2"))
         name, kept = f"{group[0].run} x {len(group)}", sum(map(num_trained, group))
         lines.append(HEADER.format(name, kept, "", "", t1, t2, words, width=width))
-    return lines
+    return lines + [line for group in groups for line in uneven(group)]
 
 
 def num_trained(row: RunRow) -> int:
@@ -81,11 +81,22 @@ def num_trained(row: RunRow) -> int:
 
 
 def by_experiment(rows: Sequence[RunRow]) -> list[list[RunRow]]:
-    """Group runs that differ in their seed alone, in the order of their first."""
-    groups: dict[str, list[RunRow]] = defaultdict(list)
+    """Group runs that differ in their seed alone, in the order of their first; a run that was made twice counts
+    once."""
+    groups: dict[str, dict[int, RunRow]] = defaultdict(dict)
     for row in rows:
-        groups[row.experiment].append(row)
-    return list(groups.values())
+        groups[row.experiment].setdefault(row.seed, row)
+    return [list(group.values()) for group in groups.values()]
+
+
+def uneven(rows: Iterable[RunRow]) -> list[str]:
+    """Return a line where the last models of runs are not of one iteration, as in a sweep that has not got as far as it
+    was asked to, or with iterations=auto; [] where they are."""
+    runs: dict[int, list[str]] = defaultdict(list)
+    for row in rows:
+        runs[row.last].append(row.run)
+    named = "; ".join(f"M_{last} of {', '.join(runs[last])}" for last in sorted(runs))
+    return [f"the last models are of different iterations: {named}"] if len(runs) > 1 else []
 
 
 def adjusted_words(*columns: Sequence[Comparison]) -> list[str]:

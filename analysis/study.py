@@ -18,7 +18,7 @@ from analysis.baselines.budget import num_answers
 from analysis.baselines.rows import EQUAL, MIN_VOTES, Answers, missing, per_answer
 from analysis.iterations import finished_iterations
 from analysis.run_rows import RunRow, read_row
-from analysis.runs import by_experiment, finished, num_trained
+from analysis.runs import by_experiment, finished, num_trained, uneven
 from analysis.stats.comparisons import Comparison, adjust
 from analysis.stats.counts import QuestionCounts
 from analysis.stats.seeds import compare_over_seeds, estimate_over_seeds
@@ -117,6 +117,7 @@ def table(recipes: Sequence[Recipe]) -> list[str]:
         t1, t2 = (estimate_over_seeds(recipe.last, figure).with_interval() for figure in ("t1", "t2"))
         rows, tokens = sum(map(num_trained, recipe.rows)), sum(map(answer_tokens, recipe.rows)) / len(recipe.rows)
         lines.append(HEADER.format(recipe.name, len(recipe.rows), f"{rows:,}", f"{tokens:.1f}", t1, t2).rstrip())
+    lines += uneven(row for recipe in recipes for row in recipe.rows)
     compared = all_comparisons(recipes)
     p_values = adjust([comparison.p_value for _, comparison in compared])
     lines.append(f"\n{len(compared)} comparisons, p-values adjusted together (Holm)")
