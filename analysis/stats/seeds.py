@@ -52,7 +52,10 @@ def compare_over_seeds(
     error, freedom = _spread(after - before, replicates_after - replicates_before)
     num_questions = len(runs[0].question_ids)
     difference = _estimate(after - before, error, freedom, num_questions, lowest=-1.0)
-    p_value = 1.0 if error < ROUNDING else float(2 * stdtr(freedom, -abs(difference.value) / error))
+    if error >= ROUNDING:
+        p_value = float(2 * stdtr(freedom, -abs(difference.value) / error))
+    else:  # no question differs from another: the sign test
+        p_value = 1.0 if abs(difference.value) < ROUNDING else min(1.0, 2 * 0.5**num_questions)
     # Where neither questions nor seeds vary, what one comparison of so many questions that all agree could find.
     mde = minimum_detectable_effect(num_questions, 0.0) if error < ROUNDING else min(detectable(freedom) * error, 1.0)
     return Comparison(difference, mde, p_value, "t over questions and seeds", left_out)

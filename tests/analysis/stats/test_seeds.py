@@ -99,6 +99,16 @@ def test_runs_that_are_the_same_are_no_difference(make_counts):
     assert comparison.words().startswith("no difference shown")
 
 
+@pytest.mark.parametrize(("num_questions", "said"), [(40, "higher by 100.0 points"), (4, "no difference shown")])
+def test_where_every_question_changes_in_every_seed_as_many_questions_decide_as_there_are(
+    make_counts, num_questions, said
+):
+    before, after = (make_counts({name: np.ones(num_questions)}) for name in ("i->i", "c->c"))
+    comparison = compare_over_seeds([before] * 3, [after] * 3)
+    assert comparison.p_value == pytest.approx(2 * 0.5**num_questions)
+    assert comparison.words().startswith(said)
+
+
 def test_a_rate_that_one_seed_has_not_got_is_no_comparison(make_counts):
     runs = runs_of(make_counts, np.random.default_rng(0), 3)
     all_right = make_counts({"c->c": np.ones(NUM_QUESTIONS)})
