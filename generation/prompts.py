@@ -15,6 +15,7 @@ from store.errors import ConfigError
 from store.thinking import without_thinking
 
 FILLED = ("question", "initial_answer", "answers")
+LETTER = "[A-Za-z0-9_À-ӿ]"  # of scripts with spaces between words
 Row = Mapping[str, str]
 
 
@@ -73,7 +74,7 @@ def _fill(prompt: Prompt, messages: Sequence[Message], values: dict[str, str]) -
 def _check_verdict(messages: Sequence[Message], verdict: Verdict) -> None:
     shown = " ".join(message.content for message in messages)
     for key, word in verdict.model_dump().items():
-        if not re.search(rf"\b{re.escape(word)}\b", shown):
+        if not re.search(rf"(?<!{LETTER}){re.escape(word)}(?!{LETTER})", shown):
             raise ConfigError(
                 f"prompt.verdict.{key} is {word!r}, which no message of prompt.correction shows: name it there"
             )

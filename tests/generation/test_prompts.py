@@ -97,12 +97,22 @@ def test_raw_text_goes_in_as_it_is():
         ({"verdict": {"keep": "is", "replace": "No"}}, "prompt.verdict.replace"),
         ({"verdict": {"keep": "is", "replace": "Is"}}, "prompt.verdict.replace"),
         ({"verdict": {"keep": "is", "replace": "is"}}, "give two words"),
+        (
+            {"correction": user("{question} {initial_answer} Дальше"), "verdict": {"keep": "Да", "replace": "Нет"}},
+            "prompt.verdict.keep",
+        ),
         ({"columns": ["choices"]}, "prompt.columns takes choices, and no message shows {choices}"),
     ],
 )
 def test_a_preset_that_cannot_work_is_refused_by_its_key(changed, key):
     with pytest.raises(ConfigError, match=key):
         check_prompt(prompt(**changed))
+
+
+@pytest.mark.parametrize("said", ["请说是或否", "“是” / “否”", "是, 否"])
+def test_words_of_a_verdict_may_stand_without_spaces(said):
+    correction = user(f"{{question}} {{initial_answer}} {said}")
+    check_prompt(prompt(correction=correction, verdict={"keep": "是", "replace": "否"}))
 
 
 def test_a_role_that_no_chat_has_is_refused():
