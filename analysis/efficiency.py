@@ -33,7 +33,7 @@ from analysis.study import Recipe, baseline
 from analysis.trajectories import sample_pool
 from conf.identity import EXECUTION, SEEDS, without
 from conf.stored import execution_file, experiment_of, load, read_settings
-from store.errors import ConfigError, stage_main
+from store.errors import ConfigError, FingerprintMismatch, stage_main
 from store.fingerprint import digest
 from store.run import Run, is_run_name, stage_arguments
 
@@ -93,7 +93,7 @@ def grids(pool: Run) -> list[Grid]:
         if not is_run_name(path.parent.name):
             continue  # a copy that somebody has put aside
         run = Run(path.parent.name, pool.root)
-        copied = run.name if run == pool else read_settings(path)["launcher"]["pool"]
+        copied = run.name if run == pool else (read_settings(path).get("launcher") or {}).get("pool")
         if copied and len(finished_iterations(run)) > 1 and differ_in_seed(pool, Run(copied, pool.root)):
             settings = load(run, rescored=True).model_dump(mode="json")
             corrects = settings["strategy"]["trains_on"] not in ("initial_answers", "gold_answers")  # no baseline
@@ -104,10 +104,14 @@ def grids(pool: Run) -> list[Grid]:
 
 @cache
 def differ_in_seed(pool: Run, other: Run) -> bool:
-    """Tell whether two pools are one, or differ in their seed alone; not where the other is gone."""
+    """Tell whether two pools are one, or differ in their seed alone; not where the other is gone or of another
+    format."""
     if not other.config.exists():
         return False
-    return experiment_of(pool) == experiment_of(other)
+    try:
+        return experiment_of(pool) == experiment_of(other)
+    except FingerprintMismatch:
+        return False
 
 
 def by_size(rows: Sequence[RunRow]) -> dict[Size, Recipe]:

@@ -10,8 +10,10 @@ from importlib import import_module
 import duckdb
 import pytest
 
+from analysis import efficiency
 from analysis.ablation import sentence
 from analysis.efficiency import STASC, VOTES, cheapest, grids, over_seeds, points
+from conf.stored import load
 from store.run import Run
 from tests.conftest import Workspace, make_workspace
 
@@ -117,6 +119,17 @@ def test_a_run_made_twice_counts_once_and_a_copy_aside_not_at_all(here):
     pool, sizes = "launcher.pool=grid.pool-s0", ("sampling.num_initial=1", "sampling.num_corrections=1")
     here.iterate("grid-twice", 1, "seed=0", pool, *sizes)
     assert list(points(grids(Run("grid.pool-s0"))[0])) == wanted
+
+
+def test_runs_of_another_format_or_without_settings_are_on_no_pool(tmp_path, monkeypatch):
+    for name, pool in (("damaged", None), ("old", "old.pool"), ("old.pool", "null")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.yaml").write_text("format: 1\n")
+        (tmp_path / name / "_execution.yaml").write_text(f"launcher: {{pool: {pool}}}\n" if pool else "{}\n")
+    (tmp_path / "pool").mkdir()
+    monkeypatch.setattr(efficiency, "finished_iterations", lambda run: [0, 1])
+    monkeypatch.setattr(efficiency, "experiment_of", lambda run: "" if run.name == "pool" else load(run))
+    assert grids(Run("pool", tmp_path)) == []
 
 
 def test_recipes_that_differ_in_more_than_recipe_and_seed_are_no_study(here):
