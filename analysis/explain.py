@@ -68,12 +68,12 @@ def explained(run: Run) -> Explained:
     if len(iterations) < 2:
         raise ConfigError(f"{run.dir} has no trained model to explain: run `make iterate N=1 RUN={run.name}` first")
     config, last = load(run, rescored=True), iterations[-1].number
+    taught = taught_run(run)
     if answers_from(config, last, "test") != last:
         raise ConfigError(
             f"{run.dir}: M_0 gives all first answers on test (strategy={config.strategy.name}), so t1 cannot change: "
-            f"`make transfer RUN={run.name} ON=own` asks every M_n, then `make explain RUN={run.name}-on-own`"
+            f"`make transfer RUN={taught.name} ON=own` asks every M_n, then `make explain RUN={taught.name}-on-own`"
         )
-    taught = taught_run(run)
     first, last_one = iterations[0], iterations[-1]
     asked = {each.question_id: each for some in (first, last_one) for each in questions(some, "test")}
     groups = measure(first, last_one, group(trained(taught, last), list(asked.values())))

@@ -102,3 +102,8 @@ def test_what_has_no_first_answers_of_its_own_is_refused(workspace):
     workspace.stage("filtering", "run=fixed", "iteration=1")
     done = workspace.stage("analysis.explain", "run=fixed", check=False)
     assert done.returncode == 2 and "`make transfer RUN=fixed ON=own` asks every M_n" in done.stderr
+    workspace.quick_stage("conf", "run=rescored", "like=fixed", "samples_of=fixed", "reward=token_f1")
+    for n in (0, 1):
+        workspace.quick_stage("filtering", "run=rescored", f"iteration={n}")
+    done = workspace.quick_stage("analysis.explain", "run=rescored", check=False)
+    assert done.returncode == 2 and "`make transfer RUN=fixed ON=own` asks every M_n" in done.stderr
