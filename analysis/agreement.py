@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from analysis.inspection.selection import read_tables
 from analysis.iterations import finished_iterations, metrics_of
 from analysis.screen import escape_control_characters
@@ -80,7 +82,7 @@ def compare(iteration: Iteration, num_shown: int) -> list[Compared]:
     others = [name for name in scoring["rewards"] if name not in (JUDGE, WEIGHTED)]
     if JUDGE not in scoring["rewards"]:
         return []
-    found, threshold = [Compared(name) for name in others], metrics_of(iteration)["threshold"]
+    found, threshold = [Compared(name) for name in others], np.float32(metrics_of(iteration)["threshold"])
     for split in SPLITS:
         for table in read_tables(iteration, split):
             for row in texts_of(table.to_pylist(), split):
@@ -98,11 +100,12 @@ def compare(iteration: Iteration, num_shown: int) -> list[Compared]:
 
 def texts_of(pairs: list[dict[str, Any]], split: str) -> Iterator[dict[str, Any]]:
     """Yield every different text of the questions in a shard with its rewards; a question is in one shard. A verdict
-    that keeps the initial answer is no text of its own: that answer is what was scored."""
+    that keeps the initial answer is no text of its own, that answer is what was scored; of one that is missing nothing
+    was."""
     seen = set()
     for pair in pairs:
         for side, name in (("initial", "initial_answer"), ("correction", "correction")):
-            if side == "correction" and pair.get("verdict") == "keep":
+            if side == "correction" and pair.get("verdict") in ("keep", "missing"):
                 continue
             if (key := (pair["question_id"], pair[name])) not in seen:
                 seen.add(key)
