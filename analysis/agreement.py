@@ -19,6 +19,7 @@ from analysis.screen import escape_control_characters
 from analysis.stats.agreement import Agreement
 from conf.judges import JUDGE
 from conf.reward_file import WEIGHTED
+from conf.stored import samples_run
 from store.errors import ConfigError, stage_main
 from store.fingerprint import stable_hash
 from store.run import Iteration, Run, iteration_number, stage_arguments
@@ -61,7 +62,7 @@ def main(argv: list[str]) -> None:
     if not found:
         raise ConfigError(
             f"{run.dir}: its rewards are not reward={JUDGE} and others beside it: "
-            f'`make rescore FROM={run.name} RUN=<new name> ARGS="reward={JUDGE} judge=..."`'
+            f'`make rescore FROM={samples_run(run).name} RUN=<new name> ARGS="reward={JUDGE} judge=..."`'
         )
     if arguments["reward"] not in ("", *names):
         raise ConfigError(f"reward={arguments['reward']!r} is not beside the judge; there are {', '.join(names)}")

@@ -7,6 +7,8 @@ import pytest
 
 from analysis import agreement
 from analysis.agreement import texts_of
+from store.errors import ConfigError
+from store.run import Run
 
 
 def test_a_verdict_that_keeps_the_initial_answer_is_that_answer_which_counts_once():
@@ -34,3 +36,13 @@ def test_a_score_of_the_threshold_is_right_as_in_the_trajectories(monkeypatch, s
     monkeypatch.setattr(agreement, "read_tables", lambda _, split: iter([table] if split == "test" else []))
     (found,) = agreement.compare(SimpleNamespace(trajectories=None), 1)
     assert found.agreement == (agreement.Agreement(1, 0, 0, 0) if is_right else agreement.Agreement(0, 0, 0, 1))
+
+
+def test_a_run_without_a_judge_names_the_run_that_has_the_samples(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Run("f1").dir.mkdir(parents=True)
+    Run("f1").config.write_text("samples_of: demo\n")
+    monkeypatch.setattr(agreement, "finished_iterations", lambda run: [run.iteration(0)])
+    monkeypatch.setattr(agreement, "compare", lambda *_: [])
+    with pytest.raises(ConfigError, match="`make rescore FROM=demo RUN=<new name>"):
+        agreement.main(["run=f1"])
