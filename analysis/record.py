@@ -17,7 +17,7 @@ from store.checkpoints import Checkpoint, locate
 from store.errors import ConfigError
 from store.run import Iteration, Run
 from store.schemas import SPLITS
-from store.shards import QUARANTINED, Manifest, read_bytes, required_manifest
+from store.shards import QUARANTINED, Manifest, read_bytes, read_object, required_manifest
 
 SAMPLED = ("initial_answers", "corrections")  # with samples_of, of the other run
 STAGES = (*SAMPLED, "trajectories", "sft")
@@ -104,7 +104,7 @@ def read_costs(folder: Path) -> dict[str, dict[str, Any]]:
     costs: dict[str, dict[str, Any]] = defaultdict(dict)
     for path in sorted(folder.glob("*.json")):
         stage = costs[path.stem.partition("-")[0]]
-        for name, value in json.loads(read_bytes(path)).items():
+        for name, value in read_object(path).items():
             if not isinstance(value, int | float):
                 stage[name] = value
             elif name == "peak_memory_bytes":

@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from analysis.iterations import finished_iterations
-from analysis.record import read_record
+from analysis.record import read_costs, read_record
 from analysis.report.provenance import quarantined
 from analysis.report.run_report import run_report
 from analysis.report.sections import alerts
@@ -38,6 +38,12 @@ def test_an_edited_shard_is_refused(copy):
     shard.write_bytes(content)
     with pytest.raises(CorruptArtifact, match=shard.name):
         read_record(copy)
+
+
+def test_damaged_costs_are_refused_by_name(tmp_path):
+    (tmp_path / "training.json").write_text('{"seconds": 1')
+    with pytest.raises(CorruptArtifact, match=r"training\.json cannot be used: it is not JSON"):
+        read_costs(tmp_path)
 
 
 def test_an_unfinished_iteration_is_left_out_and_named(copy):
