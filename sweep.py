@@ -63,8 +63,12 @@ def main(argv: list[str]) -> int:
     argv = [argument if argument.startswith("-") else any_key(each_as_meant(argument)) for argument in argv]
     try:
         axes, jobs = grid(argv)
+        if several := [key for key in axes if key in OWN]:
+            raise ConfigError(
+                f"{several[0]} is one for all runs of a sweep: give one value, or another sweep the other"
+            )
         own = {"name": "sweep"} | {key: value for key, value in values(jobs[0]).items() if key in OWN}
-        check_iterations(own)
+        check_numbers(own)
         runs = {run_name(own["name"], axes, of_run(job)): of_run(job) for job in jobs}
         if len(runs) < len(jobs):
             raise ConfigError(f"{len(jobs)} combinations are {len(runs)} different runs: give each value once")
@@ -114,13 +118,14 @@ def grid(argv: Sequence[str]) -> tuple[list[str], list[list[str]]]:
     return axes, BasicSweeper.split_arguments(overrides, None)[0]
 
 
-def check_iterations(own: Mapping[str, str]) -> None:
-    """Raise ConfigError for numbers of iterations that make would refuse for every run."""
-    numbers = {"iterations": "1", "patience": "1", "max_iterations": "10"} | dict(own)
+def check_numbers(own: Mapping[str, str]) -> None:
+    """Raise ConfigError for numbers, of iterations and GPUs, that every run would be refused for."""
+    numbers = {"iterations": "1", "patience": "1", "max_iterations": "10", "gpus_per_run": "0"} | dict(own)
     if numbers["iterations"] != "auto":
         whole(numbers, "iterations", 0)
     whole(numbers, "patience", 1)
     whole(numbers, "max_iterations", 0)
+    whole(numbers, "gpus_per_run", 0)
 
 
 def values(overrides: Sequence[str]) -> dict[str, str]:

@@ -103,6 +103,8 @@ def test_a_run_that_fails_is_named_and_stops_no_other(project, tiny_model):
         (["sampling.num_initial=1,[2"], "is not a list of settings"),
         (["strategy=glob(E*)"], "glob() is not expanded here"),
         (["seed=1,1"], "2 combinations are 1 different runs"),
+        (["seed=1,2", "iterations=1,2"], "iterations is one for all runs of a sweep"),
+        (["seed=1,2", "gpus_per_run=all"], "gpus_per_run='all' was given, a whole number from 0"),
     ],
 )
 def test_mistakes_are_found_before_any_run_starts(project, arguments, said):
