@@ -6,7 +6,6 @@
 Reads their trajectories, and runs/_sweeps/grid/runs/*.json; writes nothing.
 """
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
@@ -16,7 +15,7 @@ from analysis.stats.comparisons import Comparison, adjust, compare
 from analysis.stats.seeds import compare_over_seeds, estimate_over_seeds
 from store.errors import ConfigError, stage_main
 from store.run import RUNS, Run, stage_arguments
-from store.shards import read_bytes
+from store.shards import read_object
 
 HEADER = "{:<{width}}{:>6}{:>8}{:>6}   {:<22}{:<22}{}"
 
@@ -36,7 +35,7 @@ def main(argv: list[str]) -> None:
 def finished(sweep: str) -> list[dict]:
     """Return what sweep.py wrote of the runs that ended well."""
     paths = sorted((RUNS / "_sweeps" / sweep / "runs").glob("*.json"))
-    results = [result for result in map(json.loads, map(read_bytes, paths)) if result["exit_code"] == 0]
+    results = [result for result in map(read_object, paths) if result["exit_code"] == 0]
     if not results:
         raise ConfigError(f"sweep={sweep} has no finished run: start it with sweep.py name={sweep}")
     return results

@@ -53,7 +53,11 @@ def main(argv: list[str]) -> None:
         print("\n".join(f"{run}:{pool}" for run, pool in answers_of_m0(result["run"] for result in finished(sweep))))
         return
     if asked:
-        print("\n".join(result["run"] for result in finished(sweep) if recipe_of(result) == asked))
+        recipes = {result["run"]: recipe_of(result) for result in finished(sweep)}
+        if asked not in recipes.values():
+            there = ", ".join(sorted(set(recipes.values())))
+            raise ConfigError(f"print={asked!r} was given, m0 or a recipe of sweep={sweep} was expected: {there}")
+        print("\n".join(run for run, recipe in recipes.items() if recipe == asked))
         return
     print("\n".join(table(recipes_by_name(sweep))), flush=True)
 

@@ -8,6 +8,7 @@ import pytest
 from analysis import ablation, efficiency, runs, study
 from analysis.run_rows import RunRow
 from analysis.stats.counts import QuestionCounts
+from store.errors import ConfigError, CorruptArtifact
 
 SAID = "the last models are of different iterations: "
 
@@ -61,3 +62,18 @@ def test_a_trained_size_beyond_the_table_has_a_line(row, monkeypatch):
     rows = [row("a", seed, size=7) for seed in (0, 1)]
     lines = list(efficiency.describe("pool", [], efficiency.Grid("a", efficiency.by_size(rows))))
     assert lines[2].split()[:4] == ["7", "7", "self-correction", "100"]
+
+
+def test_a_damaged_result_of_a_sweep_is_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "runs" / "_sweeps" / "grid" / "runs"
+    folder.mkdir(parents=True)
+    (folder / "grid-s0.json").write_text('{"run": "grid-s0", "exit_code"')
+    with pytest.raises(CorruptArtifact, match=r"grid-s0\.json cannot be used: it is not JSON"):
+        runs.finished("grid")
+
+
+def test_runs_of_a_recipe_that_the_sweep_has_not_are_refused(monkeypatch):
+    monkeypatch.setattr(study, "finished", lambda sweep: [{"run": "a", "overrides": ["recipe=both", "seed=0"]}])
+    with pytest.raises(ConfigError, match="print='paper' was given, m0 or a recipe of sweep=grid was expected: both"):
+        study.main(["sweep=grid", "print=paper"])
