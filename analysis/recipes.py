@@ -23,8 +23,9 @@ def describe(settings: Mapping[str, Any], metrics: Mapping[int, Mapping[str, Any
     prompt = settings["prompt"]
     if prompt.get("verdict") or prompt.get("num_answers", 1) > 1:
         for number, of_splits in splits.items():
-            tokens = tokens_per_question(of_splits["test"], prompt.get("num_answers", 1))
-            yield f"M_{number} on test: {tokens:.1f} generated tokens for an answer and its correction"
+            if of_splits["test"]["num_corrections"]:  # not where no prompt of one had room
+                tokens = tokens_per_question(of_splits["test"], prompt.get("num_answers", 1))
+                yield f"M_{number} on test: {tokens:.1f} generated tokens for an answer and its correction"
 
 
 def replayed(run: Run, settings: Mapping[str, Any], last: int) -> Iterator[str]:
