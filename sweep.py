@@ -40,7 +40,7 @@ from store.gpus import visible_gpus
 from store.processes import die_with_parent
 from store.publish import make_folder, write_atomic
 from store.run import RUNS, Run
-from store.shards import MANIFEST
+from store.shards import MANIFEST, read_object
 
 PRESETS = Path(__file__).parent / "conf" / "sweep"
 # not settings of the runs
@@ -75,12 +75,14 @@ def main(argv: list[str]) -> int:
         composed_runs = [composed(Run(name), cell) for name, cell in runs.items()]
         for config in composed_runs:
             validate(config)
+        pools_file = sweep_folder(own["name"]) / POOLS
+        earlier = read_object(pools_file) if pools_file.exists() else {}  # jobs of another command may still wait
     except PipelineError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     make_folder(sweep_folder(own["name"]))
     drawn = pools(own["name"], axes, runs, [flatten(config) for config in composed_runs])
-    write_atomic(sweep_folder(own["name"]) / POOLS, json.dumps(drawn, indent=1).encode(), replace=True)
+    write_atomic(pools_file, json.dumps(earlier | drawn, indent=1).encode(), replace=True)
     given = values(argv)
     of_launcher = LAUNCHERS.get(given.get("hydra/launcher", ""), {})
     presets = [f"{key}={value}" for key, value in of_launcher.items() if key not in given]

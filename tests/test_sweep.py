@@ -1,14 +1,17 @@
 """A grid of runs on the deterministic engine: shared samples, failures that stop nobody, and going on after a kill."""
 
+import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 import yaml
 
+import sweep as sweep_program
 from sweep import run_name
 from tests.analysis.report.browser import CHROMIUM, MISSING, Browser
 from tests.sweeping import command, generated_tokens, sweep
@@ -111,6 +114,20 @@ def test_mistakes_are_found_before_any_run_starts(project, arguments, said):
     done = sweep(project, *arguments)
     assert done.returncode == 2 and said in done.stderr, done.stdout + done.stderr
     assert not (project.folder / "runs" / "_sweeps" / "sweep").exists()
+
+
+def test_runs_of_an_earlier_command_keep_their_pools(tmp_path, monkeypatch):
+    """Its jobs may wait in a queue while the sweep gets further seeds."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["sweep.py"])
+    monkeypatch.setattr(sweep_program, "run_cell", lambda: None)
+    monkeypatch.setattr(sweep_program, "summarize", lambda *_: 0)
+    for seeds in ("0,1", "2,3"):
+        assert sweep_program.main(["name=grid", f"seed={seeds}"]) == 0
+    pools = json.loads((tmp_path / "runs" / "_sweeps" / "grid" / "pools.json").read_text())
+    assert {name: each["pool"] for name, each in pools.items()} == {
+        f"grid-s{seed}": f"grid.pool-s{seed}" for seed in range(4)
+    }
 
 
 def test_settings_are_read_as_a_run_reads_them(project):
