@@ -5,12 +5,16 @@
 Reads runs/demo/iter_*/trajectories/ and iter_*/metrics.json, and iter_*/rounds/ where there are any; writes nothing.
 """
 
+import os
+from pathlib import Path
+
 from analysis import recipes, transfer
 from analysis.iterations import finished_iterations, metrics_of
 from analysis.stats import rounds
 from analysis.summary import describe
 from analysis.trajectories import question_counts
-from conf.stored import load, samples_run
+from conf.stored import load, samples_run, taught_run
+from store.checkpoints import RECORD, read_record
 from store.errors import ConfigError, stage_main
 from store.run import Iteration, Run, stage_arguments
 from store.schemas import SPLITS
@@ -37,13 +41,21 @@ def main(argv: list[str]) -> None:
 
 def where(run: Run, last: Iteration) -> list[str]:
     """Return where the results are, and the commands that come next."""
-    model = "the model's record" if last.number == 0 else f"M_{last.number}, a model folder"
-    checkpoint = samples_run(run).base_model if last.number == 0 else samples_run(run).iteration(last.number).checkpoint
-    goes_on = "" if samples_run(run) != run else f"; make iterate N={last.number + 1} RUN={run.name} goes on"
+    source, n = samples_run(run), last.number
+    model = f"{source.base_model}, the model's record" if n == 0 else f"{weights(source, n)}, M_{n}, a model folder"
+    trains = taught_run(run) == run  # neither another's samples nor another's models
+    goes_on = f"; make iterate N={n + 1} RUN={run.name} goes on" if trains else ""
     return [
-        f"here: {run.dir}/iter_*/trajectories/*.parquet, all pairs; {checkpoint}, {model}",
+        f"here: {run.dir}/iter_*/trajectories/*.parquet, all pairs; {model}",
         f"next: make report RUN={run.name}, curves and every trajectory as one page{goes_on}",
     ]
+
+
+def weights(run: Run, iteration: int) -> Path:
+    """Return the folder with M_n's weights: another where n >= 1 was not trained, or trained by another run."""
+    target = run.iteration(iteration).checkpoint
+    record = read_record(target / RECORD)
+    return Path(os.path.normpath(target / record.alias_of)) if record and record.alias_of else target
 
 
 if __name__ == "__main__":

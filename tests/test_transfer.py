@@ -114,6 +114,8 @@ def test_it_stands_in_summary_report_and_card(project, home, moved):
     for name in ("home", MADE):
         said = project.stage("analysis", f"run={name}").stdout
         assert f"What M_2 of home learned on local, in {MADE} on other: t1 {words[0]}; t2 {words[1]}" in said
+        assert "; runs/home/iter_02/checkpoint, M_2, a model folder\n" in said
+        assert ("goes on" in said) is (name == "home")
     project.stage("analysis.report", "run=home")
     page = (home.dir / "report.html").read_text()
     assert f"<p>{read_transfer(moved).sentence}.</p>" in page
