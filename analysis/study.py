@@ -29,7 +29,7 @@ from store.errors import BadInput, ConfigError, stage_main
 from store.fingerprint import digest
 from store.run import Run, stage_arguments
 
-HEADER = "{:<24}{:>6}{:>9}{:>8}   {:<20}{:<20}"
+HEADER = "{:<24}{:>6}{:>9}{:>8}   {:<22}{}"
 TITLES = ("recipe", "seeds", "rows", "tokens", "t1 (95 % interval)", "t2 (95 % interval)")
 
 

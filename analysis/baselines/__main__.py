@@ -16,7 +16,7 @@ from store.publish import write_atomic
 from store.run import Run, stage_arguments
 
 MADE = ("m0", "star", "gold")
-COLUMNS = "{:<60}{:<22}{:>12}{:>12}{:>8}   {}"
+COLUMNS = "{:<63}{:<22}{:>12}{:>12}{:>8}   {}"
 
 
 def main(argv: list[str]) -> None:
