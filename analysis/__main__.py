@@ -6,7 +6,6 @@ Reads runs/demo/iter_*/trajectories/ and iter_*/metrics.json, and iter_*/rounds/
 """
 
 import os
-from pathlib import Path
 
 from analysis import recipes, transfer
 from analysis.iterations import finished_iterations, metrics_of
@@ -51,11 +50,11 @@ def where(run: Run, last: Iteration) -> list[str]:
     ]
 
 
-def weights(run: Run, iteration: int) -> Path:
+def weights(run: Run, iteration: int) -> str:
     """Return the folder with M_n's weights: another where n >= 1 was not trained, or trained by another run."""
-    target = run.iteration(iteration).checkpoint
-    record = read_record(target / RECORD)
-    return Path(os.path.normpath(target / record.alias_of)) if record and record.alias_of else target
+    folder = run.iteration(iteration).checkpoint
+    record = read_record(folder / RECORD)
+    return os.path.normpath(record.weights(folder) if record else folder)
 
 
 if __name__ == "__main__":

@@ -54,6 +54,10 @@ class Checkpoint:
     source: dict[str, Any] = field(default_factory=dict)
     schema_version: int = VERSION
 
+    def weights(self, folder: Path) -> Path:
+        """Return the folder with the weights of the model whose record is in `folder`: it, or the one it names."""
+        return folder / self.alias_of if self.alias_of else folder
+
     def to_json(self) -> bytes:
         """Return the record's file: every bit of it counts, so it carries the digest of its own content too."""
         values = asdict(self)
@@ -179,7 +183,7 @@ def locate(run: Run, iteration: int) -> tuple[Path, Checkpoint]:
         if record is None or record.alias_of is None:
             next_command = f"python -m training.base_model run={run.name}"
             raise CorruptArtifact(f"{run.base_model} is missing: run `{next_command}` first")
-        return run.base_model.parent / record.alias_of, record
+        return record.weights(run.base_model.parent), record
     target = run.iteration(iteration).checkpoint
     record = read_record(target / RECORD)
     if record is None:
@@ -189,4 +193,4 @@ def locate(run: Run, iteration: int) -> tuple[Path, Checkpoint]:
     rows = read_manifest(run.iteration(iteration - 1).sft)
     if rows is not None and record.parents.get("sft", rows.digest) != rows.digest:
         raise corrupt(target / RECORD, f"it was trained on other rows than those of iter_{iteration - 1:02d}/sft")
-    return (target / record.alias_of if record.alias_of else target), record
+    return record.weights(target), record

@@ -177,7 +177,7 @@ def model_card(
     )
     before = record.iterations[number - 1]
     trained_from = fine_tunes_from(settings["strategy"]["fine_tuning"], number)
-    folder = f"runs/{record.name}/iter_{number:02d}/checkpoint"
+    folder = Path(f"runs/{record.name}/iter_{number:02d}/checkpoint")
     facts = common(record, iteration) | {
         "title": title,
         "alias_of": checkpoint.alias_of,
@@ -192,7 +192,7 @@ def model_card(
         "recipe": list(recipes.describe(settings, {number: iteration.metrics})),
         "correcting": results.deltas["test"][number].words(),
         "transfers": [words for each in transfers for words in transfer_words(each, number)],
-        "folder": os.path.normpath(f"{folder}/{checkpoint.alias_of or ''}"),
+        "folder": os.path.normpath(checkpoint.weights(folder)),
     }
     return ModelCard.from_template(card_data, template_path=str(TEMPLATES / "model.md"), **facts)
 
